@@ -1,0 +1,16 @@
+//! The pure core of the bench: what is measured, when, how it is proven and what may be claimed from it.
+//!
+//! Nothing here touches a socket, a file, a clock or a runtime: time and input come in as arguments, decisions go out as
+//! values. Daemons (`engine/`, `personas/`) and the agent are thin shells around these types; [`control`] holds the words in
+//! which a measuring daemon is spoken to.
+//!
+//! Invariants: no tokio, no `std::fs`, no `std::net` sockets (addresses are fine); the same input gives the same bytes.
+
+pub mod control;
+pub mod fingerprint;
+pub mod histogram;
+pub mod object;
+pub mod proof;
+pub mod protocol;
+pub mod units;
+pub mod wire;
