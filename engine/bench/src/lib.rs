@@ -6,16 +6,18 @@
 //!
 //! Invariants: no tokio, no `std::fs`, no `std::net` sockets (addresses are fine); the same input gives the same bytes.
 
+pub mod campaign;
 pub mod control;
 pub mod fingerprint;
 pub mod histogram;
+pub mod mode_check;
 pub mod object;
 pub mod phases;
+pub mod plan;
 pub mod proof;
 pub mod protocol;
 pub mod quic_class;
+pub mod record;
 pub mod schedule;
 pub mod units;
 pub mod wire;
-pub mod plan;
-pub mod record;
