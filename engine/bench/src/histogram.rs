@@ -98,9 +98,9 @@ impl LatencyHistogram {
 
     /// Non-empty buckets, lowest first: lowest value of the bucket in µs and its count.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.counts.iter_recorded().map(|bucket| {
-            (self.counts.lowest_equivalent(bucket.value_iterated_to()), bucket.count_at_value())
-        })
+        self.counts
+            .iter_recorded()
+            .map(|bucket| (self.counts.lowest_equivalent(bucket.value_iterated_to()), bucket.count_at_value()))
     }
 }
 

@@ -19,5 +19,6 @@ pub mod protocol;
 pub mod quic_class;
 pub mod record;
 pub mod schedule;
+pub mod stats;
 pub mod units;
 pub mod wire;

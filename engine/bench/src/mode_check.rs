@@ -21,10 +21,14 @@ pub enum Expected {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModeError {
     /// Nothing to judge by.
-    #[error("the decrypt mode cannot be verified because no connection was probed; give the probe order at least one target")]
+    #[error(
+        "the decrypt mode cannot be verified because no connection was probed; give the probe order at least one target"
+    )]
     NoProbes,
     /// Some probes disagree.
-    #[error("{leaking} of {probes} probes are not {wanted} as the plan says but {found}, to {personas}; correct the device's policy for them")]
+    #[error(
+        "{leaking} of {probes} probes are not {wanted} as the plan says but {found}, to {personas}; correct the device's policy for them"
+    )]
     Leaks {
         /// Probes that disagree.
         leaking: usize,
@@ -92,7 +96,8 @@ fn counted(items: impl Iterator<Item = String>, most: usize) -> String {
     let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let more = counts.len().saturating_sub(most);
-    let mut named: Vec<String> = counts.into_iter().take(most).map(|(item, count)| format!("{item} ({count})")).collect();
+    let mut named: Vec<String> =
+        counts.into_iter().take(most).map(|(item, count)| format!("{item} ({count})")).collect();
     if more > 0 {
         named.push(format!("{more} more"));
     }

@@ -99,9 +99,11 @@ impl Object {
         if let Some(index) = name.strip_prefix("mix/") {
             return index.parse::<usize>().ok().and_then(|index| MIX_BYTES.get(index).copied());
         }
-        Object::ALL.into_iter().filter(|object| *object != Object::Mix).find(|object| object.as_str() == name).map(
-            |object| object.request(0).1,
-        )
+        Object::ALL
+            .into_iter()
+            .filter(|object| *object != Object::Mix)
+            .find(|object| object.as_str() == name)
+            .map(|object| object.request(0).1)
     }
 }
 

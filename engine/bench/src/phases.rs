@@ -76,7 +76,10 @@ impl Phases {
     /// Whether these lengths are what RFC 9411 §4.3.4 recommends; a profile for which this is false is labelled "quick".
     #[must_use]
     pub fn as_rfc9411_recommends(&self) -> bool {
-        self.init >= RFC9411_INIT && self.sustain >= RFC9411_SUSTAIN && self.ramp_up > Span::ZERO && self.ramp_down > Span::ZERO
+        self.init >= RFC9411_INIT
+            && self.sustain >= RFC9411_SUSTAIN
+            && self.ramp_up > Span::ZERO
+            && self.ramp_down > Span::ZERO
     }
 }
 
@@ -127,7 +130,12 @@ mod tests {
 
     #[test]
     fn quick_profiles_are_told_from_those_of_the_rfc() {
-        let quick = Phases { init: Span::ZERO, ramp_up: Span::from_secs(1), sustain: Span::from_secs(10), ramp_down: Span::from_secs(1) };
+        let quick = Phases {
+            init: Span::ZERO,
+            ramp_up: Span::from_secs(1),
+            sustain: Span::from_secs(10),
+            ramp_down: Span::from_secs(1),
+        };
         assert!(!quick.as_rfc9411_recommends());
         assert!(Phases { init: RFC9411_INIT, sustain: RFC9411_SUSTAIN, ..quick }.as_rfc9411_recommends());
     }

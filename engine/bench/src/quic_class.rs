@@ -138,7 +138,8 @@ fn judge(counts: &Counts<'_>, alt_svc: AltSvc, h2: &[Probe]) -> (QuicClass, &'st
         return unclear("every HTTP/3 probe failed in the bench itself, so repair the engine's network first");
     }
     if counts.end_to_end > 0 && counts.intercepted > 0 {
-        let minority = if counts.end_to_end <= counts.intercepted { Interception::EndToEnd } else { Interception::Intercepted };
+        let minority =
+            if counts.end_to_end <= counts.intercepted { Interception::EndToEnd } else { Interception::Intercepted };
         let leaks = counts.personas_with(|persona| persona.of(minority) > 0);
         return (QuicClass::Mixed, "some HTTP/3 connections are decrypted and some are not", leaks);
     }
@@ -211,7 +212,9 @@ fn alt_svc(h2: &[Probe]) -> AltSvc {
 
 fn fallback_penalty(h3: &[Probe], h2: &[Probe]) -> Option<FallbackPenalty> {
     let fell_back = || {
-        h3.iter().filter_map(|probe| Some((probe.fallback.as_ref()?.ttfb_from_quic_start?, probe.failure.as_ref().is_some_and(|f| f.active))))
+        h3.iter().filter_map(|probe| {
+            Some((probe.fallback.as_ref()?.ttfb_from_quic_start?, probe.failure.as_ref().is_some_and(|f| f.active)))
+        })
     };
     let samples = fell_back().count() as u64;
     let refused = fell_back().filter(|&(_, active)| active).count() as u64;
@@ -298,7 +301,11 @@ impl<'a> Counts<'a> {
             self.packets_sent = self.packets_sent.saturating_add(sent);
             self.packets_lost = self.packets_lost.saturating_add(lost);
         }
-        if probe.fallback.as_ref().is_some_and(|fallback| fallback.ttfb.is_some() || fallback.ttfb_from_quic_start.is_some()) {
+        if probe
+            .fallback
+            .as_ref()
+            .is_some_and(|fallback| fallback.ttfb.is_some() || fallback.ttfb_from_quic_start.is_some())
+        {
             self.fallbacks += 1;
         }
         match (&probe.failure, probe.interception) {
@@ -329,7 +336,10 @@ impl<'a> Counts<'a> {
         let chosen = self.personas.iter().filter(|(_, tally)| leaks(tally));
         chosen
             .map(|(persona, tally)| {
-                format!("{persona}: {} decrypted, {} end to end, {} failed", tally.intercepted, tally.end_to_end, tally.failed)
+                format!(
+                    "{persona}: {} decrypted, {} end to end, {} failed",
+                    tally.intercepted, tally.end_to_end, tally.failed
+                )
             })
             .collect()
     }

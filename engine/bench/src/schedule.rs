@@ -200,8 +200,14 @@ mod tests {
     fn the_same_seed_gives_the_same_bytes() {
         let phases = phases(500, 2000, 5000, 1000);
         let of = |arrivals, seed| digest(Schedule::new(rate("1234.5/s"), arrivals, seed, &phases));
-        assert_eq!(of(Arrivals::Poisson, 20_240_601), "0fba3376023e317b1a8954bb5a513ded7cdf58fb9bef7659bfe9eef3b7721aa9");
-        assert_eq!(of(Arrivals::Constant, 20_240_601), "f0ca196bc55726ce365dac95fd3b7c2250b428d2439d8f34de5bb8a6ae39b67a");
+        assert_eq!(
+            of(Arrivals::Poisson, 20_240_601),
+            "0fba3376023e317b1a8954bb5a513ded7cdf58fb9bef7659bfe9eef3b7721aa9"
+        );
+        assert_eq!(
+            of(Arrivals::Constant, 20_240_601),
+            "f0ca196bc55726ce365dac95fd3b7c2250b428d2439d8f34de5bb8a6ae39b67a"
+        );
         assert_eq!(of(Arrivals::Poisson, 7), of(Arrivals::Poisson, 7));
         assert_ne!(of(Arrivals::Poisson, 7), of(Arrivals::Poisson, 8));
         assert_eq!(of(Arrivals::Constant, 7), of(Arrivals::Constant, 8));

@@ -78,9 +78,13 @@ mod tests {
 
     #[test]
     fn server_timing_refuses_what_is_not_a_duration() {
-        for bad in ["", "hs;dur=1", "hs;dur=-1, app;dur=1", "hs;dur=NaN, app;dur=1", "hs;dur=1e99, app;dur=1", "\u{fe}"] {
+        for bad in ["", "hs;dur=1", "hs;dur=-1, app;dur=1", "hs;dur=NaN, app;dur=1", "hs;dur=1e99, app;dur=1", "\u{fe}"]
+        {
             assert_eq!(ServerTiming::parse(bad.as_bytes()), None, "{bad}");
         }
-        assert_eq!(ServerTiming::parse(b"x, app;desc=\"a\";dur=2 ,hs;dur=1.0005").map(|timing| timing.app_us), Some(2000));
+        assert_eq!(
+            ServerTiming::parse(b"x, app;desc=\"a\";dur=2 ,hs;dur=1.0005").map(|timing| timing.app_us),
+            Some(2000)
+        );
     }
 }

@@ -2,9 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{
-    Adapter, Capacity, DutPlan, Experiment, Family, Latency, PLAN_VERSION, Plan, Profile, Threshold, Workers,
-};
+use super::{Adapter, Capacity, DutPlan, Experiment, Family, Latency, PLAN_VERSION, Plan, Profile, Threshold, Workers};
 use crate::control::engine::{Arrivals, Phases, TlsProfile, TlsVersions};
 use crate::control::personas::KeyKind;
 use crate::control::practice_dut::{AltSvcPolicy, Behaviour, TcpPolicy};
@@ -35,7 +33,9 @@ pub enum PlanError {
     #[error("the plan cannot be read: {0}")]
     Syntax(String),
     /// A version this program does not know.
-    #[error("the plan has version {0}, this program reads version {PLAN_VERSION}; set `version = {PLAN_VERSION}` and compare with the README's example")]
+    #[error(
+        "the plan has version {0}, this program reads version {PLAN_VERSION}; set `version = {PLAN_VERSION}` and compare with the README's example"
+    )]
     Version(u32),
     /// A value that cannot be.
     #[error("plan field `{field}` {problem}")]
@@ -128,7 +128,9 @@ impl PlanFile {
             return Err(PlanError::TooLarge(text.len()));
         }
         match format {
-            PlanFormat::Toml => toml::from_str(text).map_err(|error| PlanError::Syntax(error.to_string().trim().to_owned())),
+            PlanFormat::Toml => {
+                toml::from_str(text).map_err(|error| PlanError::Syntax(error.to_string().trim().to_owned()))
+            }
             PlanFormat::Json => serde_json::from_str(text).map_err(|error| PlanError::Syntax(error.to_string())),
         }
     }
@@ -236,7 +238,10 @@ fn check(plan: &Plan) -> Result<(), PlanError> {
             TrialKind::Latency | TrialKind::Capacity => plan.objects.contains(&object),
         };
         if !measured || !plan.protocols.contains(&protocol) {
-            return refuse("thresholds", format!("has '{threshold}', which this plan never measures; add it to protocols and objects"));
+            return refuse(
+                "thresholds",
+                format!("has '{threshold}', which this plan never measures; add it to protocols and objects"),
+            );
         }
     }
     Ok(())
@@ -277,12 +282,17 @@ fn check_times(plan: &Plan) -> Result<(), PlanError> {
     const FASTEST: f64 = 1_000_000.0;
     let rate = plan.latency.rate.as_per_second();
     if rate > FASTEST {
-        return refuse("latency.rate", format!("is {rate}/s, which no engine of one box can open; use at most {FASTEST}/s"));
+        return refuse(
+            "latency.rate",
+            format!("is {rate}/s, which no engine of one box can open; use at most {FASTEST}/s"),
+        );
     }
     if rate * sustain.as_secs_f64() < 10.0 {
         return refuse(
             "latency.rate",
-            format!("is {rate}/s, which gives fewer than 10 connections in a sustain phase of {sustain}; raise one of them"),
+            format!(
+                "is {rate}/s, which gives fewer than 10 connections in a sustain phase of {sustain}; raise one of them"
+            ),
         );
     }
     Ok(())
@@ -291,7 +301,10 @@ fn check_times(plan: &Plan) -> Result<(), PlanError> {
 fn check_tls(plan: &Plan) -> Result<(), PlanError> {
     let refuse = |field, problem: String| Err(PlanError::Field { field, problem });
     if plan.tls.suites.is_empty() {
-        return refuse("tls.suites", "is empty; name at least one of aes128_gcm, aes256_gcm, chacha20_poly1305".to_owned());
+        return refuse(
+            "tls.suites",
+            "is empty; name at least one of aes128_gcm, aes256_gcm, chacha20_poly1305".to_owned(),
+        );
     }
     if plan.tls.groups.is_empty() {
         return refuse("tls.groups", "is empty; name at least one of x25519, p256, p384, x25519mlkem768".to_owned());
@@ -305,7 +318,9 @@ fn check_tls(plan: &Plan) -> Result<(), PlanError> {
 fn check_behaviour(field: &'static str, behaviour: &Behaviour) -> Result<(), PlanError> {
     let refuse = |problem: String| Err(PlanError::Field { field, problem });
     if behaviour.alt_svc == AltSvcPolicy::Strip && behaviour.tcp != TcpPolicy::Decrypt {
-        return refuse("strips Alt-Svc without decrypting TCP, which no device can; add `tcp = \"decrypt\"`".to_owned());
+        return refuse(
+            "strips Alt-Svc without decrypting TCP, which no device can; add `tcp = \"decrypt\"`".to_owned(),
+        );
     }
     if behaviour.drop_per_mille > 1000 {
         return refuse(format!("drops {} per mille; use 0 to 1000", behaviour.drop_per_mille));
@@ -317,7 +332,7 @@ fn check_behaviour(field: &'static str, behaviour: &Behaviour) -> Result<(), Pla
 }
 
 fn check_experiment(plan: &Plan) -> Result<(), PlanError> {
-    use super::Expectation::Class;
+    use crate::mode_check::Expected::Class;
     use crate::proof::Interception::{EndToEnd, Intercepted};
     for &protocol in &plan.protocols {
         let on = plan.expectation(Arm::On, protocol);
@@ -341,7 +356,9 @@ fn check_experiment(plan: &Plan) -> Result<(), PlanError> {
         if plan.experiment == Experiment::Control && decrypts {
             return Err(PlanError::Field {
                 field: "experiment",
-                problem: format!("is \"control\", but dut.on decrypts {protocol}; use \"decryption-cost\" or set the policy to \"route\""),
+                problem: format!(
+                    "is \"control\", but dut.on decrypts {protocol}; use \"decryption-cost\" or set the policy to \"route\""
+                ),
             });
         }
     }

@@ -17,6 +17,7 @@ pub use threshold::{Threshold, ThresholdError};
 use crate::control::engine::{Arrivals, Phases, TlsProfile};
 use crate::control::personas::KeyKind;
 use crate::control::practice_dut::{Behaviour, QuicPolicy, TcpPolicy};
+use crate::mode_check::Expected;
 use crate::object::Object;
 use crate::proof::Interception;
 use crate::protocol::{Arm, Protocol};
@@ -169,21 +170,12 @@ pub struct Plan {
     pub thresholds: Vec<Threshold>,
 }
 
-/// What a protocol's connections must be in an arm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expectation {
-    /// This class.
-    Class(Interception),
-    /// No connection comes up at all: the device blocks the protocol.
-    Blocked,
-}
-
 impl Plan {
     /// What connections of `protocol` must be in `arm`, from experiment and behaviour.
     #[must_use]
-    pub fn expectation(&self, arm: Arm, protocol: Protocol) -> Expectation {
+    pub fn expectation(&self, arm: Arm, protocol: Protocol) -> Expected {
         let behaviour = match arm {
-            Arm::Reference => return Expectation::Class(Interception::EndToEnd),
+            Arm::Reference => return Expected::Class(Interception::EndToEnd),
             Arm::On => &self.dut.on,
             Arm::Bypass => &self.dut.bypass,
         };
@@ -191,12 +183,12 @@ impl Plan {
             match behaviour.quic {
                 QuicPolicy::Decrypt => true,
                 QuicPolicy::Route => false,
-                QuicPolicy::BlockSilent | QuicPolicy::BlockActive => return Expectation::Blocked,
+                QuicPolicy::BlockSilent | QuicPolicy::BlockActive => return Expected::Blocked,
             }
         } else {
             behaviour.tcp == TcpPolicy::Decrypt
         };
-        Expectation::Class(if decrypts { Interception::Intercepted } else { Interception::EndToEnd })
+        Expected::Class(if decrypts { Interception::Intercepted } else { Interception::EndToEnd })
     }
 
     /// Length of one trial with all its phases.

@@ -87,7 +87,8 @@ impl Threshold {
 
 impl fmt::Display for Threshold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quantity = Quantity::ALL.iter().find(|(_, quantity)| *quantity == self.quantity).map_or("", |(name, _)| name);
+        let quantity =
+            Quantity::ALL.iter().find(|(_, quantity)| *quantity == self.quantity).map_or("", |(name, _)| name);
         let comparison = if self.at_most { "<=" } else { ">=" };
         write!(f, "{} {} {} {quantity} {comparison} {}", self.protocol, self.object, kpi_name(self.kpi), self.bound)
     }
@@ -114,7 +115,8 @@ impl FromStr for Threshold {
             .into_iter()
             .find(|known| known.as_str() == protocol)
             .ok_or_else(|| error("the protocol is none of h3, h2, h1"))?;
-        let object = object.parse().map_err(|_| error("the object is none of 1KB, 2KB, 4KB, 16KB, 64KB, 256KB, mix"))?;
+        let object =
+            object.parse().map_err(|_| error("the object is none of 1KB, 2KB, 4KB, 16KB, 64KB, 256KB, mix"))?;
         let kpi = Kpi::ALL.into_iter().find(|known| kpi_name(*known) == kpi).ok_or_else(|| {
             error(
                 "the KPI is none of handshake_time, time_to_first_byte, time_to_last_byte, dut_added_time, \

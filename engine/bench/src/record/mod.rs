@@ -158,6 +158,8 @@ pub struct TrialRecord {
     pub sustain: Span,
     /// KPI values of this trial, in the KPI's unit.
     pub kpis: BTreeMap<Kpi, f64>,
+    /// 99th percentile of schedule lag (open loop only), µs.
+    pub schedule_lag_p99_us: Option<u64>,
     /// Counts.
     pub attempts: Attempts,
     /// Failures.
