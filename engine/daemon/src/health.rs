@@ -37,7 +37,11 @@ impl Health {
     /// Not started and not ready.
     #[must_use]
     pub fn new() -> Self {
-        let state = State { started: false, ready: Err("the daemon is starting; wait until it is ready".to_owned()), failed: None };
+        let state = State {
+            started: false,
+            ready: Err("the daemon is starting; wait until it is ready".to_owned()),
+            failed: None,
+        };
         Self { state: watch::Sender::new(state) }
     }
 

@@ -20,7 +20,9 @@ pub enum ListenError {
     #[error("there is no control socket; give one with --socket PATH or start the daemon from a systemd socket unit")]
     None,
     /// systemd handed over something else.
-    #[error("the descriptor handed over by systemd is no listening unix stream socket; set ListenStream= to a path in the socket unit ({0})")]
+    #[error(
+        "the descriptor handed over by systemd is no listening unix stream socket; set ListenStream= to a path in the socket unit ({0})"
+    )]
     Activation(io::Error),
     /// A file that is no socket is in the way.
     #[error("{} exists and is no socket; remove it or give another --socket", .0.display())]

@@ -32,7 +32,13 @@ impl MetricsText {
         self.text
     }
 
-    fn family<V: Display>(&mut self, name: &str, help: &str, kind: &str, samples: &[(&[(&str, &str)], V)]) -> &mut Self {
+    fn family<V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: &str,
+        samples: &[(&[(&str, &str)], V)],
+    ) -> &mut Self {
         // Writing to a String cannot fail.
         let _infallible = writeln!(self.text, "# HELP {name} {}\n# TYPE {name} {kind}", escape(help, false));
         for (labels, value) in samples {

@@ -82,7 +82,9 @@ pub(crate) async fn as_problem(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let said = to_bytes(body, LONGEST).await.unwrap_or_default();
     let detail = match (status, String::from_utf8_lossy(&said)) {
-        (StatusCode::NOT_FOUND, said) if said.is_empty() => "there is nothing at this path; /openapi.json lists what there is".to_owned(),
+        (StatusCode::NOT_FOUND, said) if said.is_empty() => {
+            "there is nothing at this path; /openapi.json lists what there is".to_owned()
+        }
         (StatusCode::METHOD_NOT_ALLOWED, said) if said.is_empty() => {
             "this path does not take this method; /openapi.json lists what there is".to_owned()
         }

@@ -94,14 +94,20 @@ fn app(
     router
         .route("/health/live", probe(health, |state| state.failed.clone().map_or(Ok(()), Err)))
         .route("/health/ready", probe(health, State::readiness))
-        .route("/health/startup", probe(health, |state| {
-            if state.started { Ok(()) } else { Err("the daemon is starting; wait until it is started".to_owned()) }
-        }))
+        .route(
+            "/health/startup",
+            probe(health, |state| {
+                if state.started { Ok(()) } else { Err("the daemon is starting; wait until it is started".to_owned()) }
+            }),
+        )
         .route("/openapi.json", get(move || async move { axum::Json(openapi.as_ref()).into_response() }))
-        .route("/metrics", get(move || async move {
-            let text = metrics() + &common_metrics(&scraped);
-            ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"))], text)
-        }))
+        .route(
+            "/metrics",
+            get(move || async move {
+                let text = metrics() + &common_metrics(&scraped);
+                ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"))], text)
+            }),
+        )
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(frame))
 }
@@ -129,14 +135,19 @@ fn common_metrics(health: &Health) -> String {
 /// Around every request: correlation id in, span, panic to 500, problem documents, correlation id out.
 async fn frame(request: Request, next: Next) -> Response {
     let id = correlation_id(request.headers().get(&CORRELATION_HEADER));
-    let span = tracing::info_span!("request", method = %request.method(), path = request.uri().path(), correlation_id = id);
+    let span =
+        tracing::info_span!("request", method = %request.method(), path = request.uri().path(), correlation_id = id);
     let answered = async move {
         let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 tracing::error!(panic = panic_text(panic.as_ref()), "a request handler panicked");
-                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the handler failed; look at the daemon's log and report it")
-                    .into_response()
+                ApiError::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "the handler failed; look at the daemon's log and report it",
+                )
+                .into_response()
             }
         };
         let response = as_problem(response).await;
@@ -151,13 +162,18 @@ async fn frame(request: Request, next: Next) -> Response {
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
 }
 
 /// The caller's id when it is 1 to 64 characters that are safe in logs and headers, else a new one.
 fn correlation_id(given: Option<&HeaderValue>) -> String {
     let safe = |id: &&str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
     };
     match given.and_then(|value| value.to_str().ok()).filter(safe) {
         Some(id) => id.to_owned(),

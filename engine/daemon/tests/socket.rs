@@ -40,15 +40,26 @@ fn start() -> Daemon {
         .route("/v1/echo", post(|ApiJson(order): ApiJson<Order>| async move { axum::Json(order) }))
         .route("/v1/empty", post(|ApiJson(_): ApiJson<Order>| async { http::StatusCode::ACCEPTED }))
         .route("/v1/number/{n}", get(|axum::extract::Path(n): axum::extract::Path<u32>| async move { n.to_string() }))
-        .route("/v1/busy", get(|| async { ApiError::new(http::StatusCode::CONFLICT, "busy", "trial 7 runs; wait for its end") }))
-        .route("/v1/panic", get(|| async { if std::hint::black_box(true) { panic!("deliberate") } }))
+        .route(
+            "/v1/busy",
+            get(|| async { ApiError::new(http::StatusCode::CONFLICT, "busy", "trial 7 runs; wait for its end") }),
+        )
+        .route(
+            "/v1/panic",
+            get(|| async {
+                if std::hint::black_box(true) {
+                    panic!("deliberate")
+                }
+            }),
+        )
         .route("/v1/hang", get(std::future::pending::<()>))
         .route("/v1/ticks", get(move || async move { sse(5, stream::iter([("tick", 1), ("tick", 2)]), stop) }));
     let router = {
         let stop = shutdown.clone();
-        router.route("/v1/endless", get(move || async move {
-            sse(0, stream::iter([("tick", 0)]).chain(stream::pending()), stop)
-        }))
+        router.route(
+            "/v1/endless",
+            get(move || async move { sse(0, stream::iter([("tick", 0)]).chain(stream::pending()), stop) }),
+        )
     };
     let openapi = utoipa::openapi::OpenApi::default();
     let serving = tokio::spawn(tbi_daemon::serve(
@@ -126,7 +137,8 @@ async fn every_error_is_a_problem_document() {
     assert_eq!(code(post(serde_json::json!("x".repeat(1 << 20))).await), (413, "body-too-large".to_owned()));
     let bad = raw(&daemon, "POST /v1/echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 1\r\n\r\n{").await;
     assert!(bad.starts_with("HTTP/1.1 400") && bad.contains("application/problem+json"), "{bad}");
-    let missing = raw(&daemon, "POST /v1/echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}").await;
+    let missing =
+        raw(&daemon, "POST /v1/echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}").await;
     assert!(missing.starts_with("HTTP/1.1 415") && missing.contains("unsupported-media-type"), "{missing}");
 }
 
@@ -143,7 +155,9 @@ async fn bodies_go_both_ways() {
 #[tokio::test]
 async fn correlation_ids_come_back() {
     let daemon = start();
-    let request = |id: &str| format!("GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-correlation-id: {id}\r\n\r\n");
+    let request = |id: &str| {
+        format!("GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-correlation-id: {id}\r\n\r\n")
+    };
     assert!(raw(&daemon, &request("run-7")).await.contains("x-correlation-id: run-7\r\n"));
     let replaced = raw(&daemon, &request("not safe {}")).await;
     assert!(replaced.contains("x-correlation-id: ") && !replaced.contains("not safe"), "{replaced}");
@@ -153,7 +167,8 @@ async fn correlation_ids_come_back() {
 async fn event_streams_are_numbered_and_say_goodbye() {
     let daemon = start();
     let events: Vec<_> = daemon.client.events("/v1/ticks").await.unwrap().map(Result::unwrap).collect().await;
-    let seen: Vec<_> = events.iter().map(|event| (event.name.as_str(), event.id.as_str(), event.data.as_str())).collect();
+    let seen: Vec<_> =
+        events.iter().map(|event| (event.name.as_str(), event.id.as_str(), event.data.as_str())).collect();
     assert_eq!(seen, [("tick", "5", "1"), ("tick", "6", "2"), ("bye", "7", "{\"reason\":\"end\"}")]);
     assert_eq!(code(daemon.client.events("/v1/nothing").await.map(|_stream| ())), (404, "not-found".to_owned()));
 }

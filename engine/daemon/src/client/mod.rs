@@ -21,8 +21,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use self::events::{Event, EventParser};
 use crate::problem::PROBLEM_JSON;
-use crate::sse::{BYE, HEARTBEAT};
 use crate::server::CORRELATION_HEADER;
+use crate::sse::{BYE, HEARTBEAT};
 
 /// How long a request may take altogether unless [`UnixClient::with_timeout`] says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -142,7 +142,11 @@ impl UnixClient {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn put_json<B: Serialize + ?Sized, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
+    pub async fn put_json<B: Serialize + ?Sized, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
         self.json(Method::PUT, path, self.encode(path, body)?).await
     }
 
@@ -150,7 +154,11 @@ impl UnixClient {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn post_json<B: Serialize + ?Sized, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
+    pub async fn post_json<B: Serialize + ?Sized, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
         self.json(Method::POST, path, self.encode(path, body)?).await
     }
 
@@ -224,12 +232,20 @@ impl UnixClient {
     async fn fetch(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
         let whole = async {
             let answer = self.request(method, path, body).await?;
-            if answer.response.status().is_success() { self.body(path, answer).await } else { Err(self.refusal(path, answer).await) }
+            if answer.response.status().is_success() {
+                self.body(path, answer).await
+            } else {
+                Err(self.refusal(path, answer).await)
+            }
         };
         self.within(path, whole).await
     }
 
-    async fn within<T>(&self, path: &str, work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    async fn within<T>(
+        &self,
+        path: &str,
+        work: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
         timeout(self.timeout, work).await.unwrap_or_else(|_elapsed| {
             Err(ClientError::Timeout { socket: self.socket.clone(), path: path.to_owned(), after: self.timeout })
         })
@@ -245,8 +261,9 @@ impl UnixClient {
         }
         let request = request.body(Full::new(body)).map_err(|error| self.malformed(path, error))?;
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(error))?;
-        let (mut sender, driver) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(error))?;
+        let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(error))?;
         let mut connection = JoinSet::new();
         connection.spawn(async move {
             if let Err(error) = driver.await {
@@ -263,7 +280,9 @@ impl UnixClient {
         let Answer { response, connection: _driven } = answer;
         match Limited::new(response.into_body(), ANSWER_LIMIT).collect().await {
             Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(self.malformed(path, format!("it is larger than {ANSWER_LIMIT} bytes"))),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(self.malformed(path, format!("it is larger than {ANSWER_LIMIT} bytes")))
+            }
             Err(error) => Err(self.unreachable(error)),
         }
     }
@@ -277,7 +296,9 @@ impl UnixClient {
                 Ok(problem) => ClientError::Problem(Box::new(problem)),
                 Err(error) => self.malformed(path, error),
             },
-            Ok(_body) => self.malformed(path, format!("status {} without a problem document", StatusCode::as_u16(&status))),
+            Ok(_body) => {
+                self.malformed(path, format!("status {} without a problem document", StatusCode::as_u16(&status)))
+            }
         }
     }
 
