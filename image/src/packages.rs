@@ -1,0 +1,159 @@
+//! Debian packages this machine lacks: found by the program they bring, installed with apt-get, as root or through sudo.
+//!
+//! Nothing is installed that is already there, whoever put it there; without apt-get or the right to use it, the answer is the exact
+//! command to type.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::command::{say, succeed, typed};
+
+/// A program and the Debian package (bookworm and trixie) that brings it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tool {
+    /// Name of the program, or an absolute path when the package brings no program.
+    program: &'static str,
+    package: &'static str,
+}
+
+const fn tool(program: &'static str, package: &'static str) -> Tool {
+    Tool { program, package }
+}
+
+/// What building needs besides Rust: a linker and a C compiler (aws-lc-sys).
+pub(crate) const BUILD: &[Tool] = &[tool("cc", "build-essential")];
+
+/// What a run in the lab needs.
+pub(crate) const LAB: &[Tool] = &[
+    tool("ip", "iproute2"),
+    tool("nft", "nftables"),
+    tool("unshare", "util-linux"),
+    tool("nsenter", "util-linux"),
+    tool("mount", "mount"),
+];
+
+/// What the tests start besides: clients and servers nobody here wrote.
+pub(crate) const INTEROP: &[Tool] = &[
+    tool("iptables", "iptables"),
+    tool("curl", "curl"),
+    tool("nginx", "nginx-light"),
+    tool("openssl", "openssl"),
+    tool("sslsplit", "sslsplit"),
+    tool("h2load", "nghttp2-client"),
+    tool("faketime", "faketime"),
+    tool("/usr/share/doc/python3-venv", "python3-venv"),
+];
+
+/// What `bench` compares with.
+pub(crate) const PEERS: &[Tool] = &[
+    tool("wrk", "wrk"),
+    tool("h2load", "nghttp2-client"),
+    tool("nginx", "nginx-light"),
+    tool("caddy", "caddy"),
+    tool("openssl", "openssl"),
+    tool("taskset", "util-linux"),
+    tool("bash", "bash"),
+];
+
+/// Installs what is missing of `groups`.
+pub(crate) fn ensure(groups: &[&[Tool]]) -> Result<()> {
+    let places = places();
+    let missing = missing(groups, |program| is_there(program, &places));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let as_root = is_root();
+    let by_hand = format!("{}apt-get install --yes {}", if as_root { "" } else { "sudo " }, missing.join(" "));
+    let words = format!("this machine lacks {}", missing.join(", "));
+    if !is_there("apt-get", &places) {
+        bail!("{words}; this tool only knows apt-get (on Debian: {by_hand})");
+    }
+    let mut install = apt(as_root, &places).ok_or_else(|| anyhow::anyhow!("{words}; type: {by_hand}"))?;
+    install.args(["install", "--yes", "--no-install-recommends"]).args(&missing);
+    say(&format!("{words}; running {}", typed(&install)));
+    if succeed(&mut install).is_ok() {
+        return Ok(());
+    }
+    // A new machine has no package lists yet, or old ones.
+    let updated = apt(as_root, &places).is_some_and(|mut update| succeed(update.arg("update")).is_ok());
+    if !updated || succeed(&mut install).is_err() {
+        bail!("{words}, and apt-get could not install it; type: {by_hand}");
+    }
+    Ok(())
+}
+
+/// Packages whose program is not there, each once, in order.
+fn missing(groups: &[&[Tool]], is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    for tool in groups.iter().copied().flatten() {
+        if !is_there(tool.program) && !packages.contains(&tool.package) {
+            packages.push(tool.package);
+        }
+    }
+    packages
+}
+
+/// apt-get that asks nothing; `None` when we may not use it. Without a terminal sudo must not ask for a password either.
+fn apt(as_root: bool, places: &[PathBuf]) -> Option<Command> {
+    if as_root {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        return Some(command);
+    }
+    if !is_there("sudo", places) {
+        return None;
+    }
+    let free = Command::new("sudo").args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|it| it.success());
+    if !free {
+        return None;
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    Some(command)
+}
+
+/// Directories of the path, and the system ones an ordinary user's path lacks on Debian.
+fn places() -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from)).collect()
+}
+
+fn is_there(program: &str, places: &[PathBuf]) -> bool {
+    if program.starts_with('/') {
+        return Path::new(program).exists();
+    }
+    places.iter().any(|place| place.join(OsStr::new(program)).is_file())
+}
+
+/// Effective user 0, read from the kernel: no dependency for one number.
+fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| effective_user(&status) == Some(0))
+}
+
+fn effective_user(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_each_missing_package_once() {
+        let there = |program: &str| program == "ip";
+        assert_eq!(missing(&[LAB], there), ["nftables", "util-linux", "mount"]);
+        assert_eq!(missing(&[LAB, PEERS], |_| true), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn reads_the_effective_user() {
+        assert_eq!(effective_user("Name:\tx\nUid:\t1000\t0\t1000\t1000\n"), Some(0));
+        assert_eq!(effective_user("Uid:\t0\t1000\t0\t0\n"), Some(1000));
+        assert_eq!(effective_user("Uid:\n"), None);
+    }
+}

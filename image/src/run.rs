@@ -1,0 +1,131 @@
+//! `cargo tbi run`: prepare the machine, build in release, become the agent.
+//!
+//! Every option belongs to the agent (`tbi-agent lab run`), which owns the plan; this file only adds a place for the results when none
+//! is given.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::command::{become_program, print, say, succeed};
+use crate::packages;
+use crate::workspace::{DAEMONS, Profile, Workspace};
+
+/// Shown while the agent, which owns the options, is not built yet.
+const HELP_BEFORE_FIRST_BUILD: &str = "\
+Build everything and measure, on this machine alone: agents, a decrypting practice firewall and a hundred web servers.
+
+Usage: cargo tbi run [OPTIONS]
+
+Options (the agent, once built by a first run, lists all of them here):
+  --quick            the short, labelled profile
+  --plan FILE        a plan of your own, TOML or JSON
+  --again RUN.JSON   the run that this record describes, once more
+  --out DIR          where run.json and report.html go [default: target/tbi/runs/<time>]
+
+Exit codes: 0 passed, 1 a threshold of the plan was broken, 2 could not measure.
+
+Examples:
+  cargo tbi run --quick
+  cargo tbi run --plan my-plan.toml --out results
+";
+
+/// Measure the cost of decryption on this machine (options: see `cargo tbi run --help`).
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Run {
+    /// Handed to `tbi-agent lab run` as they are.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<OsString>,
+}
+
+impl Run {
+    /// Returns only when something is missing; otherwise the agent takes over.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let workspace = Workspace::find()?;
+        if wants_help(&self.options) && workspace.program(Profile::Release, "tbi-agent").is_err() {
+            print(HELP_BEFORE_FIRST_BUILD);
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !wants_help(&self.options) {
+            packages::ensure(&[packages::BUILD, packages::LAB])?;
+            build(&workspace)?;
+        }
+        let mut agent = std::process::Command::new(workspace.program(Profile::Release, "tbi-agent")?);
+        agent.args(["lab", "run"]).args(&self.options);
+        if needs_place(&self.options) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970; set it")?;
+            agent.arg("--out").arg(workspace.output().join("runs").join(stamp(now.as_secs())));
+        }
+        become_program(&mut agent)
+    }
+}
+
+/// Builds the programs of a run in release. cargo shows its progress.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    say("building the measuring programs in release (minutes the first time, seconds later)");
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--release", "--locked"]);
+    for daemon in DAEMONS {
+        cargo.args(["--package", daemon]);
+    }
+    succeed(&mut cargo)
+}
+
+fn wants_help(options: &[OsString]) -> bool {
+    options.iter().any(|option| option == "--help" || option == "-h")
+}
+
+fn needs_place(options: &[OsString]) -> bool {
+    !wants_help(options)
+        && !options.iter().any(|option| option == "--out" || option.as_encoded_bytes().starts_with(b"--out="))
+}
+
+/// `20260131T235959Z` from Unix seconds: sorts by time and is safe in every file system.
+pub(crate) fn stamp(unix: u64) -> String {
+    let (year, month, day) = civil_from_days(unix / 86_400);
+    let second = unix % 86_400;
+    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Gregorian date from days since 1970-01-01, by counting eras of 400 years that start on 1 March.
+pub(crate) fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468; // days from 0000-03-01 to 1970-01-01
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (year, month, day_of_year - (153 * from_march + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_place_is_chosen_only_when_none_is_given() {
+        assert!(needs_place(&options("--quick")));
+        assert!(needs_place(&options("")));
+        assert!(!needs_place(&options("--out x")));
+        assert!(!needs_place(&options("--quick --out=x")));
+        assert!(!needs_place(&options("--help")));
+    }
+
+    #[test]
+    fn stamps_are_dates() {
+        assert_eq!(stamp(0), "19700101T000000Z");
+        assert_eq!(stamp(951_782_399), "20000228T235959Z");
+        assert_eq!(stamp(951_782_400), "20000229T000000Z");
+        assert_eq!(stamp(1_798_761_599), "20261231T235959Z");
+        assert_eq!(stamp(1_798_761_600), "20270101T000000Z");
+    }
+}

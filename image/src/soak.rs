@@ -1,0 +1,108 @@
+//! `cargo tbi soak`: campaigns too long for every change, started by hand or at night.
+//!
+//! A campaign is a test marked `#[ignore]` that reads its length from the environment, or a fuzzer; it is run against release builds.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::command::{become_program, output_of, print, say, succeed};
+use crate::packages;
+use crate::run;
+use crate::workspace::{Profile, Workspace};
+
+/// Run a long campaign.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cargo tbi soak --list
+  cargo tbi soak interception --connections 100000
+  cargo tbi soak fuzz --minutes 60")]
+pub(crate) struct Soak {
+    /// Which campaign.
+    #[arg(required_unless_present = "list")]
+    campaign: Option<Campaign>,
+    /// Say what the campaigns are, and run nothing.
+    #[arg(long)]
+    list: bool,
+    /// Connections for each behaviour of the practice DUT (interception).
+    #[arg(long, default_value_t = 100_000)]
+    connections: u64,
+    /// Minutes for each fuzz target (fuzz).
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Campaign {
+    Interception,
+    Fuzz,
+}
+
+impl Campaign {
+    const ALL: [Campaign; 2] = [Campaign::Interception, Campaign::Fuzz];
+
+    fn line(self) -> &'static str {
+        match self {
+            Campaign::Interception => {
+                "interception  every behaviour of the practice DUT, --connections each: not one connection misclassified\n"
+            }
+            Campaign::Fuzz => {
+                "fuzz          every parser of ours, --minutes each (needs the nightly toolchain and cargo-fuzz)\n"
+            }
+        }
+    }
+}
+
+impl Soak {
+    /// Ends with the campaign's own exit code.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        match self.campaign {
+            Some(campaign) if !self.list => {
+                let workspace = Workspace::find()?;
+                match campaign {
+                    Campaign::Interception => interception(&workspace, self.connections),
+                    Campaign::Fuzz => fuzz(&workspace, self.minutes),
+                }
+            }
+            _ => {
+                print(&Campaign::ALL.map(Campaign::line).concat());
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+fn interception(workspace: &Workspace, connections: u64) -> Result<ExitCode> {
+    packages::ensure(&[packages::BUILD, packages::LAB])?;
+    run::build(workspace)?;
+    let mut test = workspace.cargo();
+    test.args(["test", "--release", "--locked", "--package", "tbi-tests", "--test", "lab_interception"])
+        .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("TBI_BIN_DIR", workspace.programs(Profile::Release))
+        .env("TBI_SOAK_CONNECTIONS", connections.to_string());
+    become_program(&mut test)
+}
+
+fn fuzz(workspace: &Workspace, minutes: u64) -> Result<ExitCode> {
+    let home = workspace.root().join("tests/fuzz");
+    let cargo_fuzz = |arguments: &[&str]| {
+        // Through rustup's cargo: `+nightly` is its word, and our own cargo is already the pinned one.
+        let mut command = std::process::Command::new("cargo");
+        command.arg("+nightly").arg("fuzz").args(arguments).current_dir(&home);
+        // Set by the cargo that runs us, they would pin the toolchain and the target directory of the other workspace.
+        command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("CARGO_TARGET_DIR");
+        command
+    };
+    let Ok(targets) = output_of(&mut cargo_fuzz(&["list"])) else {
+        bail!(
+            "fuzzing needs a nightly toolchain and cargo-fuzz; type: rustup toolchain install nightly && cargo install cargo-fuzz"
+        );
+    };
+    let seconds = format!("-max_total_time={}", minutes.saturating_mul(60));
+    for target in targets.lines() {
+        say(&format!("fuzzing {target} for {minutes} min"));
+        succeed(&mut cargo_fuzz(&["run", target, "--", &seconds]))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

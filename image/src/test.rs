@@ -1,0 +1,195 @@
+//! `cargo tbi test`: everything a change must pass, in layers from fast to slow.
+//!
+//! Formatting and lints come first because they are cheap. All other layers are one invocation of one runner, which we become, so that
+//! its own summary closes the output and its exit code is ours. Tests that start programs find them in the directory that
+//! `TBI_BIN_DIR` names; they are built here once, so that no test builds anything.
+
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::command::{become_program, output_of, print, say, succeed};
+use crate::packages;
+use crate::workspace::{Profile, Workspace};
+
+/// Check formatting and lints and run the tests, layer by layer.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  cargo tbi test                  all layers
+  cargo tbi test --list           what the layers are
+  cargo tbi test lint unit        without starting a lab")]
+pub(crate) struct Test {
+    /// Layers to run; all when none is named.
+    layers: Vec<Layer>,
+    /// Say what each layer is, and run nothing.
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Layer {
+    Lint,
+    Unit,
+    Namespaces,
+    Interop,
+}
+
+impl Layer {
+    /// Fast to slow.
+    const ALL: [Layer; 4] = [Layer::Lint, Layer::Unit, Layer::Namespaces, Layer::Interop];
+
+    fn name(self) -> &'static str {
+        match self {
+            Layer::Lint => "lint",
+            Layer::Unit => "unit",
+            Layer::Namespaces => "namespaces",
+            Layer::Interop => "interop",
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Layer::Lint => {
+                "formatting, clippy without warnings, the rules of this repository, banned crates and licences"
+            }
+            Layer::Unit => "every crate's own tests, documentation examples included",
+            Layer::Namespaces => "whole runs in a lab of network namespaces, faults included",
+            Layer::Interop => "our programs with programs nobody here wrote: nginx, curl, sslsplit, aioquic",
+        }
+    }
+
+    /// The layer's tests as a nextest filter. Test binaries of whole-system tests carry their layer in their name.
+    fn filter(self) -> &'static str {
+        match self {
+            Layer::Lint => "binary(=rules)",
+            Layer::Unit => "not binary(/^(lab|interop)_/)",
+            Layer::Namespaces => "binary(/^lab_/)",
+            Layer::Interop => "binary(/^interop_/)",
+        }
+    }
+}
+
+impl Test {
+    /// Returns only when something before the tests fails; otherwise the test runner takes over.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        if self.list {
+            print(&Layer::ALL.map(|layer| format!("{:<11} {}\n", layer.name(), layer.about())).concat());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let chosen: Vec<Layer> =
+            Layer::ALL.into_iter().filter(|layer| self.layers.is_empty() || self.layers.contains(layer)).collect();
+        let workspace = Workspace::find()?;
+        packages::ensure(needs(&chosen))?;
+        if chosen.contains(&Layer::Lint) {
+            lint(&workspace)?;
+        }
+        say("building the programs and the tests");
+        succeed(workspace.cargo().args(["build", "--locked", "--workspace", "--bins", "--tests"]))?;
+        let nextest = works(workspace.cargo().args(["nextest", "--version"]));
+        if nextest && chosen.contains(&Layer::Unit) {
+            // nextest does not run documentation examples; `cargo test` below does.
+            succeed(workspace.cargo().args(["test", "--locked", "--workspace", "--doc", "--quiet"]))?;
+        }
+        let mut runner = workspace.cargo();
+        runner.args(if nextest { nextest_arguments(&chosen) } else { cargo_test_arguments(&chosen) });
+        runner.env("TBI_BIN_DIR", workspace.programs(Profile::Dev)).stdin(Stdio::null());
+        become_program(&mut runner)
+    }
+}
+
+/// Packages for the chosen layers.
+fn needs(chosen: &[Layer]) -> &'static [&'static [packages::Tool]] {
+    if chosen.contains(&Layer::Interop) {
+        &[packages::BUILD, packages::LAB, packages::INTEROP]
+    } else if chosen.contains(&Layer::Namespaces) || chosen.contains(&Layer::Unit) {
+        &[packages::BUILD, packages::LAB]
+    } else {
+        &[packages::BUILD]
+    }
+}
+
+fn lint(workspace: &Workspace) -> Result<()> {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if !works(workspace.cargo().args([subcommand, "--version"])) {
+            say(&format!("the Rust toolchain lacks {component}; adding it"));
+            succeed(Command::new("rustup").args(["component", "add", component]).current_dir(workspace.root()))
+                .with_context(|| format!("type: rustup component add {component}"))?;
+        }
+    }
+    say("formatting");
+    succeed(workspace.cargo().args(["fmt", "--all", "--check"]))
+        .context("the format differs; type: cargo fmt --all")?;
+    say("lints");
+    succeed(workspace.cargo().args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    // The test binary `rules` checks bans and licences without any tool; cargo-deny knows more where it is installed.
+    if works(workspace.cargo().args(["deny", "--version"])) {
+        say("dependencies");
+        output_of(workspace.cargo().args(["deny", "--offline", "--locked", "check", "bans", "licenses", "sources"]))?;
+    }
+    Ok(())
+}
+
+fn works(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn nextest_arguments(chosen: &[Layer]) -> Vec<String> {
+    let mut arguments = ["nextest", "run", "--locked", "--workspace"].map(String::from).to_vec();
+    if chosen != Layer::ALL {
+        let filters: Vec<_> = chosen.iter().map(|layer| layer.filter()).collect();
+        arguments.extend(["--filterset".to_owned(), filters.join(" or ")]);
+    }
+    arguments
+}
+
+/// `cargo test` cannot exclude test binaries by name, so a choice that mixes the unit layer with others runs every test.
+fn cargo_test_arguments(chosen: &[Layer]) -> Vec<String> {
+    let selection: &[&str] = match chosen {
+        [Layer::Lint] => &["--package", "tbi-tests", "--test", "rules"],
+        [Layer::Unit] => &["--workspace", "--exclude", "tbi-tests"],
+        [Layer::Namespaces] => &["--package", "tbi-tests", "--test", "lab_*"],
+        [Layer::Interop] => &["--package", "tbi-tests", "--test", "interop_*"],
+        [Layer::Namespaces, Layer::Interop] => &["--package", "tbi-tests", "--test", "lab_*", "--test", "interop_*"],
+        _ => &["--workspace"],
+    };
+    ["test", "--locked", "--no-fail-fast"].iter().chain(selection).map(|argument| (*argument).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_layers_are_one_unfiltered_run() {
+        assert_eq!(nextest_arguments(&Layer::ALL), ["nextest", "run", "--locked", "--workspace"]);
+        assert_eq!(cargo_test_arguments(&Layer::ALL), ["test", "--locked", "--no-fail-fast", "--workspace"]);
+    }
+
+    #[test]
+    fn chosen_layers_are_joined() {
+        let arguments = nextest_arguments(&[Layer::Lint, Layer::Interop]);
+        assert_eq!(arguments.last().map(String::as_str), Some("binary(=rules) or binary(/^interop_/)"));
+        assert!(cargo_test_arguments(&[Layer::Namespaces]).ends_with(&["--test".to_owned(), "lab_*".to_owned()]));
+    }
+
+    #[test]
+    fn fast_layers_do_not_ask_for_slow_tools() {
+        assert_eq!(needs(&[Layer::Lint]).len(), 1);
+        assert_eq!(needs(&[Layer::Lint, Layer::Interop]).len(), 3);
+    }
+}
