@@ -7,6 +7,7 @@
 //! Invariants: no tokio, no `std::fs`, no `std::net` sockets (addresses are fine); the same input gives the same bytes.
 
 pub mod campaign;
+pub mod catalogue;
 pub mod control;
 pub mod fingerprint;
 pub mod histogram;
@@ -20,5 +21,6 @@ pub mod quic_class;
 pub mod record;
 pub mod schedule;
 pub mod stats;
+pub mod topology;
 pub mod units;
 pub mod wire;
