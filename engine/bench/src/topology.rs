@@ -3,16 +3,17 @@
 //! [`Topology::parse`] takes the catalogue along, so a `Topology` never shares an address with a persona's country, nor do its own
 //! prefixes with one another. It decides nothing about interfaces or routes; that is [`crate::netplan`].
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net, Ipv6Subnets};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Catalogue, VlanId, overlap};
 
 /// A topology file is about 2 kB; what is much larger is not one.
 const MAX_TEXT: usize = 64 * 1024;
-/// Inside prefixes a topology may name: their VLANs and interfaces are made by hand on a switch.
+/// Inside networks a topology may name: their VLANs are made by hand on a switch.
 const MAX_INSIDE: usize = 8;
 
 /// How many boxes make up the bench.
@@ -29,6 +30,17 @@ pub enum DeploymentNodes {
     Multi,
 }
 
+impl fmt::Display for DeploymentNodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Single => "single",
+            Self::Dual => "dual",
+            Self::Tri => "tri",
+            Self::Multi => "multi",
+        })
+    }
+}
+
 /// What connects box and device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +49,15 @@ pub enum L2Fabric {
     Nexus,
     /// Cables, or nothing but this box.
     None,
+}
+
+impl fmt::Display for L2Fabric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nexus => "nexus",
+            Self::None => "none",
+        })
+    }
 }
 
 /// Which device is under test.
@@ -51,6 +72,26 @@ pub enum DutType {
     CiscoFtd,
     /// Palo Alto Networks.
     PaloAlto,
+}
+
+impl fmt::Display for DutType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Practice => "practice",
+            Self::FortiGate => "forti_gate",
+            Self::CiscoFtd => "cisco_ftd",
+            Self::PaloAlto => "palo_alto",
+        })
+    }
+}
+
+/// The two ends of a point-to-point link, each with the length of the link's subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkAddresses {
+    /// End nearer to the agents.
+    pub near: IpNet,
+    /// End nearer to the personas.
+    pub far: IpNet,
 }
 
 /// One VLAN of load agents.
@@ -82,32 +123,26 @@ impl Inside {
         [self.ipv4.into(), self.ipv6.into()]
     }
 
-    /// Address of the DUT (the agents' gateway) and of the agents' end, each with the length of the link's own subnet: the first /24 of
-    /// the /16 and the first /64 of the /48. The link is smaller than the prefix so that the DUT routes the pools to one next hop
-    /// instead of resolving each of 65,000 addresses.
+    /// Agents (near) and DUT (far, the agents' gateway), IPv4 and IPv6. The link's subnet is the first /24 of the /16 and the first /64
+    /// of the /48: smaller than the prefix, so that the DUT routes the pools to one next hop instead of resolving 65,000 addresses.
     #[must_use]
     pub fn link_addresses(&self) -> [LinkAddresses; 2] {
         let ipv4 = |host: u32| IpNet::new_assert(Ipv4Addr::from(u32::from(self.ipv4.network()) | host).into(), 24);
         let ipv6 = |host: u128| IpNet::new_assert(Ipv6Addr::from(u128::from(self.ipv6.network()) | host).into(), 64);
-        [LinkAddresses { dut: ipv4(1), other: ipv4(2) }, LinkAddresses { dut: ipv6(1), other: ipv6(2) }]
+        [LinkAddresses { near: ipv4(2), far: ipv4(1) }, LinkAddresses { near: ipv6(2), far: ipv6(1) }]
     }
 
     /// Every address here may be a source of load: the upper half of the /16, the second /64 of the /48.
     #[must_use]
     pub fn sources(&self) -> [IpNet; 2] {
-        let upper = Ipv4Addr::from(u32::from(self.ipv4.network()) | 0x8000);
-        let second = Ipv6Subnets::new(self.ipv6.network(), self.ipv6.broadcast(), 64).nth(1).unwrap_or(self.ipv6);
-        [IpNet::new_assert(upper.into(), 17), second.into()]
+        let upper_half = Ipv4Addr::from(u32::from(self.ipv4.network()) | 1 << 15);
+        let second = Ipv6Addr::from(u128::from(self.ipv6.network()) | 1 << 64);
+        [IpNet::new_assert(upper_half.into(), 17), IpNet::new_assert(second.into(), 64)]
     }
-}
 
-/// The two ends of a link of the DUT or around it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkAddresses {
-    /// End of the DUT; on the reference path, which goes around it, end of the agents.
-    pub dut: IpNet,
-    /// The other end.
-    pub other: IpNet,
+    fn owner(&self) -> String {
+        format!("inside network '{}'", self.name)
+    }
 }
 
 /// Between DUT and ISP router.
@@ -115,16 +150,16 @@ pub struct LinkAddresses {
 #[serde(deny_unknown_fields)]
 pub struct Edge {
     vlan: VlanId,
-    ipv4: EdgeEnds<Ipv4Net, Ipv4Addr>,
-    ipv6: EdgeEnds<Ipv6Net, Ipv6Addr>,
+    ipv4: EdgeEnds,
+    ipv6: EdgeEnds,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EdgeEnds<N, A> {
-    prefix: N,
-    dut: A,
-    isp: A,
+struct EdgeEnds {
+    prefix: IpNet,
+    dut: IpAddr,
+    isp: IpAddr,
 }
 
 impl Edge {
@@ -134,13 +169,10 @@ impl Edge {
         self.vlan
     }
 
-    /// IPv4 and IPv6; `other` is the ISP router, the DUT's default route.
+    /// DUT (near) and ISP router (far, the DUT's default route), IPv4 and IPv6.
     #[must_use]
     pub fn link_addresses(&self) -> [LinkAddresses; 2] {
-        [
-            ends(self.ipv4.prefix.into(), self.ipv4.dut.into(), self.ipv4.isp.into()),
-            ends(self.ipv6.prefix.into(), self.ipv6.dut.into(), self.ipv6.isp.into()),
-        ]
+        [&self.ipv4, &self.ipv6].map(|ends| link_addresses(ends.prefix, ends.dut, ends.isp))
     }
 }
 
@@ -148,32 +180,30 @@ impl Edge {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReferencePath {
-    ipv4: ReferenceEnds<Ipv4Net, Ipv4Addr>,
-    ipv6: ReferenceEnds<Ipv6Net, Ipv6Addr>,
+    ipv4: ReferenceEnds,
+    ipv6: ReferenceEnds,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReferenceEnds<N, A> {
-    prefix: N,
-    agents: A,
-    isp: A,
+struct ReferenceEnds {
+    prefix: IpNet,
+    agents: IpAddr,
+    isp: IpAddr,
 }
 
 impl ReferencePath {
-    /// IPv4 and IPv6; `other` is the ISP router.
+    /// Agents (near) and ISP router (far), IPv4 and IPv6.
     #[must_use]
     pub fn link_addresses(&self) -> [LinkAddresses; 2] {
-        [
-            ends(self.ipv4.prefix.into(), self.ipv4.agents.into(), self.ipv4.isp.into()),
-            ends(self.ipv6.prefix.into(), self.ipv6.agents.into(), self.ipv6.isp.into()),
-        ]
+        [&self.ipv4, &self.ipv6].map(|ends| link_addresses(ends.prefix, ends.agents, ends.isp))
     }
 }
 
-fn ends(prefix: IpNet, dut: IpAddr, other: IpAddr) -> LinkAddresses {
-    let with_length = |address| IpNet::new_assert(address, prefix.prefix_len());
-    LinkAddresses { dut: with_length(dut), other: with_length(other) }
+/// The ends were checked to be of the prefix's family, so its length fits them.
+fn link_addresses(prefix: IpNet, near: IpAddr, far: IpAddr) -> LinkAddresses {
+    let with_length = |address| IpNet::new(address, prefix.prefix_len()).unwrap_or(prefix);
+    LinkAddresses { near: with_length(near), far: with_length(far) }
 }
 
 /// Where everything but the personas is.
@@ -212,13 +242,17 @@ pub enum TopologyError {
     PrefixShape { owner: String, prefix: IpNet, wanted: u8 },
     #[error("prefix {prefix} of {owner} has bits set in its host part; write {network} instead")]
     HostBits { owner: String, prefix: IpNet, network: IpNet },
+    #[error("prefix {prefix} of {owner} is of the other address family; write IPv4 under ipv4 and IPv6 under ipv6")]
+    Family { owner: String, prefix: IpNet },
     #[error("the two ends {first} and {second} of {owner} are not two different hosts of {prefix}; choose two host addresses in it")]
     Ends { owner: String, first: IpAddr, second: IpAddr, prefix: IpNet },
     #[error("{first} and {second} both use VLAN {vlan}; give each its own")]
     DuplicateVlan { first: String, second: String, vlan: VlanId },
     #[error("prefix {second_prefix} of {second} overlaps {first_prefix} of {first}; choose prefixes that share no address")]
     Overlap { first: String, first_prefix: IpNet, second: String, second_prefix: IpNet },
-    #[error("{axis} '{value}' cannot be built on one machine; set deployment_nodes: single, l2_fabric: none and dut_type: practice, or use an appliance")]
+    #[error(
+        "{axis} '{value}' cannot be built on one machine; set deployment_nodes: single, l2_fabric: none and dut_type: practice, or use an appliance"
+    )]
     NotInTheLab { axis: &'static str, value: String },
 }
 
@@ -231,7 +265,8 @@ impl Topology {
         if text.len() > MAX_TEXT {
             return Err(TopologyError::TooLarge);
         }
-        let file: TopologyFile = serde_yaml_ng::from_str(text).map_err(|error| TopologyError::Yaml { detail: error.to_string() })?;
+        let file: TopologyFile =
+            serde_yaml_ng::from_str(text).map_err(|error| TopologyError::Yaml { detail: error.to_string() })?;
         let TopologyFile { deployment_nodes, l2_fabric, dut_type, inside, edge, reference } = file;
         let topology = Self { deployment_nodes, l2_fabric, dut_type, inside, edge, reference };
         topology.check_shapes()?;
@@ -251,17 +286,16 @@ impl Topology {
     /// # Errors
     /// Names the axis that needs an appliance.
     pub fn check_lab(&self) -> Result<(), TopologyError> {
-        let word = |value: &dyn erased::Debug| value.word();
-        if self.deployment_nodes != DeploymentNodes::Single {
-            return Err(TopologyError::NotInTheLab { axis: "deployment_nodes", value: word(&self.deployment_nodes) });
-        }
-        if self.l2_fabric != L2Fabric::None {
-            return Err(TopologyError::NotInTheLab { axis: "l2_fabric", value: word(&self.l2_fabric) });
-        }
-        if self.dut_type != DutType::Practice {
-            return Err(TopologyError::NotInTheLab { axis: "dut_type", value: word(&self.dut_type) });
-        }
-        Ok(())
+        let (axis, value) = if self.deployment_nodes != DeploymentNodes::Single {
+            ("deployment_nodes", self.deployment_nodes.to_string())
+        } else if self.l2_fabric != L2Fabric::None {
+            ("l2_fabric", self.l2_fabric.to_string())
+        } else if self.dut_type != DutType::Practice {
+            ("dut_type", self.dut_type.to_string())
+        } else {
+            return Ok(());
+        };
+        Err(TopologyError::NotInTheLab { axis, value })
     }
 
     /// Number of boxes.
@@ -298,5 +332,165 @@ impl Topology {
     #[must_use]
     pub fn reference(&self) -> &ReferencePath {
         &self.reference
+    }
+
+    fn check_shapes(&self) -> Result<(), TopologyError> {
+        if self.inside.is_empty() || self.inside.len() > MAX_INSIDE {
+            return Err(TopologyError::InsideCount { found: self.inside.len() });
+        }
+        for inside in &self.inside {
+            for (prefix, wanted) in inside.prefixes().into_iter().zip([16, 48]) {
+                if prefix.prefix_len() != wanted || prefix.addr() != prefix.network() {
+                    return Err(TopologyError::PrefixShape { owner: inside.owner(), prefix, wanted });
+                }
+            }
+        }
+        let edge = [&self.edge.ipv4, &self.edge.ipv6].map(|ends| (EDGE, ends.prefix, ends.dut, ends.isp));
+        let reference =
+            [&self.reference.ipv4, &self.reference.ipv6].map(|ends| (REFERENCE, ends.prefix, ends.agents, ends.isp));
+        for pair in [edge, reference] {
+            for ((owner, prefix, first, second), ipv4) in pair.into_iter().zip([true, false]) {
+                check_ends(owner, prefix, first, second)?;
+                if prefix.addr().is_ipv4() != ipv4 {
+                    return Err(TopologyError::Family { owner: owner.to_owned(), prefix });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_overlaps(&self, catalogue: &Catalogue) -> Result<(), TopologyError> {
+        let countries = catalogue.countries().iter();
+        let countries = countries.map(|it| (format!("country '{}'", it.code()), Some(it.vlan()), it.prefixes()));
+        let insides = self.inside.iter().map(|inside| (inside.owner(), Some(inside.vlan), inside.prefixes()));
+        let edge = (EDGE.to_owned(), Some(self.edge.vlan), [self.edge.ipv4.prefix, self.edge.ipv6.prefix]);
+        let reference = (REFERENCE.to_owned(), None, [self.reference.ipv4.prefix, self.reference.ipv6.prefix]);
+        let mut seen: Vec<(String, Option<VlanId>, [IpNet; 2])> = Vec::new();
+        for (second, vlan, prefixes) in countries.chain(insides).chain([edge, reference]) {
+            for (first, first_vlan, first_prefixes) in &seen {
+                if let Some(vlan) = vlan.filter(|vlan| Some(*vlan) == *first_vlan) {
+                    return Err(TopologyError::DuplicateVlan { first: first.clone(), second, vlan });
+                }
+                for (first_prefix, second_prefix) in first_prefixes.iter().copied().zip(prefixes) {
+                    if overlap(first_prefix, second_prefix) {
+                        return Err(TopologyError::Overlap { first: first.clone(), first_prefix, second, second_prefix });
+                    }
+                }
+            }
+            seen.push((second, vlan, prefixes));
+        }
+        Ok(())
+    }
+}
+
+const EDGE: &str = "the edge";
+const REFERENCE: &str = "the reference path";
+
+fn check_ends(owner: &str, prefix: IpNet, first: IpAddr, second: IpAddr) -> Result<(), TopologyError> {
+    let owner = owner.to_owned();
+    if prefix.addr() != prefix.network() {
+        return Err(TopologyError::HostBits { owner, prefix, network: prefix.trunc() });
+    }
+    let is_host = |address: IpAddr| {
+        prefix.contains(&address)
+            && address != prefix.network()
+            && !(address.is_ipv4() && address == prefix.broadcast())
+    };
+    if first == second || !is_host(first) || !is_host(second) {
+        return Err(TopologyError::Ends { owner, first, second, prefix });
+    }
+    Ok(())
+}
+
+const BUILTIN: &str = include_str!("../topology.yaml");
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn spoilt(from: &str, to: &str) -> TopologyError {
+        assert!(BUILTIN.contains(from), "{from}");
+        Topology::parse(&BUILTIN.replacen(from, to, 1), &Catalogue::builtin()).unwrap_err()
+    }
+
+    #[test]
+    fn the_topology_that_ships_runs_in_the_lab() {
+        let topology = Topology::builtin();
+        assert_eq!(topology.check_lab(), Ok(()));
+        let inside = &topology.inside()[0];
+        assert_eq!(inside.sources().map(|net| net.to_string()), ["172.16.128.0/17", "fd00:172:16:1::/64"]);
+        let [ipv4, ipv6] = inside.link_addresses();
+        let shown = [ipv4.near, ipv4.far, ipv6.far].map(|net| net.to_string());
+        assert_eq!(shown, ["172.16.0.2/24", "172.16.0.1/24", "fd00:172:16::1/64"]);
+        assert_eq!(topology.edge().link_addresses()[0].far.to_string(), "200.130.0.2/30");
+    }
+
+    #[test]
+    fn topologies_that_need_an_appliance_parse_and_say_so() {
+        for (axis, from, to) in [
+            ("deployment_nodes", "single", "dual"),
+            ("deployment_nodes", "single", "tri"),
+            ("deployment_nodes", "single", "multi"),
+            ("l2_fabric", "none", "nexus"),
+            ("dut_type", "practice", "forti_gate"),
+            ("dut_type", "practice", "cisco_ftd"),
+            ("dut_type", "practice", "palo_alto"),
+        ] {
+            let text = BUILTIN.replacen(&format!("{axis}: {from}"), &format!("{axis}: {to}"), 1);
+            let error = Topology::parse(&text, &Catalogue::builtin()).unwrap().check_lab().unwrap_err();
+            assert_eq!(error, TopologyError::NotInTheLab { axis, value: to.to_owned() });
+        }
+    }
+
+    #[test]
+    fn unknown_field() {
+        let error = spoilt("vlan: 2001", "vlan: 2001\n  colour: blue");
+        assert!(matches!(&error, TopologyError::Yaml { detail } if detail.contains("colour")), "{error}");
+        let error = spoilt("vlan: 2001", "vlan: 5000");
+        assert!(matches!(&error, TopologyError::Yaml { detail } if detail.contains("4094")), "{error}");
+    }
+
+    #[test]
+    fn overlapping_subnets() {
+        let error = spoilt(
+            "{ prefix: 200.130.0.0/30, dut: 200.130.0.1, isp: 200.130.0.2 }",
+            "{ prefix: 200.160.4.8/30, dut: 200.160.4.9, isp: 200.160.4.10 }",
+        );
+        assert!(matches!(&error, TopologyError::Overlap { first, .. } if first == "country 'br'"), "{error}");
+        let error = spoilt("172.17.0.0/16", "172.16.0.0/16");
+        let expected = "inside network 'synthetic'";
+        assert!(matches!(&error, TopologyError::Overlap { second, .. } if second == expected), "{error}");
+    }
+
+    #[test]
+    fn duplicate_vlan() {
+        assert!(matches!(spoilt("vlan: 30", "vlan: 20"), TopologyError::DuplicateVlan { .. }));
+        assert!(matches!(spoilt("vlan: 2001", "vlan: 120"), TopologyError::DuplicateVlan { .. }));
+    }
+
+    #[test]
+    fn wrong_shapes() {
+        assert!(matches!(spoilt("172.17.0.0/16", "172.17.0.0/17"), TopologyError::PrefixShape { wanted: 16, .. }));
+        assert!(matches!(spoilt("172.17.0.0/16", "172.17.0.1/16"), TopologyError::PrefixShape { .. }));
+        assert!(matches!(spoilt("prefix: 200.130.0.0/30", "prefix: 200.130.0.1/30"), TopologyError::HostBits { .. }));
+        assert!(matches!(spoilt("dut: 200.130.0.1", "dut: 200.130.0.2"), TopologyError::Ends { .. }));
+        assert!(matches!(spoilt("dut: 200.130.0.1", "dut: 200.130.0.3"), TopologyError::Ends { .. }));
+        let other_family = spoilt(
+            "{ prefix: 200.130.0.0/30, dut: 200.130.0.1, isp: 200.130.0.2 }",
+            "{ prefix: \"2001:5::/64\", dut: \"2001:5::1\", isp: \"2001:5::2\" }",
+        );
+        assert!(matches!(other_family, TopologyError::Family { .. }));
+    }
+
+    #[test]
+    fn too_large_and_no_inside_network() {
+        let catalogue = Catalogue::builtin();
+        assert_eq!(Topology::parse(&"#".repeat(MAX_TEXT + 1), &catalogue).unwrap_err(), TopologyError::TooLarge);
+        let start = BUILTIN.find("  - { name").unwrap();
+        let end = BUILTIN.find("\n\n# Between").unwrap();
+        let text = BUILTIN.replacen(&BUILTIN[start..end], "  []", 1);
+        assert_eq!(Topology::parse(&text, &catalogue).unwrap_err(), TopologyError::InsideCount { found: 0 });
     }
 }

@@ -16,6 +16,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 pub use error::CatalogueError;
+pub(crate) use parse::overlap;
 
 use crate::control::engine::Target;
 use crate::control::personas::Site;
