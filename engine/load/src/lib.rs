@@ -1,0 +1,3 @@
+//! The load engine: wire formats and the daemon around them.
+
+pub mod codec;
