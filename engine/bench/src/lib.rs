@@ -6,12 +6,14 @@
 //!
 //! Invariants: no tokio, no `std::fs`, no `std::net` sockets (addresses are fine); the same input gives the same bytes.
 
+pub mod analysis;
 pub mod campaign;
 pub mod catalogue;
 pub mod control;
 pub mod fingerprint;
 pub mod histogram;
 pub mod mode_check;
+pub mod netplan;
 pub mod object;
 pub mod phases;
 pub mod plan;

@@ -186,9 +186,13 @@ fn beyond_chance(bad: u64, all: u64) -> bool {
         return false;
     }
     let mean = HEALTHY_SHARE * all as f64;
-    // P(X >= bad) = 1 - sum of the terms below; from some count on both the share and the chance are beyond doubt.
+    if mean >= 1.0 {
+        // The share alone is ten times what is expected, which has a chance below 1e-6 from here on.
+        return true;
+    }
+    // P(X >= bad) = 1 - sum of the terms below it.
     let (mut term, mut below) = (libm::exp(-mean), 0.0);
-    for k in 0..bad.min(1000) {
+    for k in 0..bad.min(all) {
         below += term;
         term *= mean / (k + 1) as f64;
     }
@@ -378,6 +382,7 @@ impl<'a> Counts<'a> {
 
 #[cfg(test)]
 #[path = "quic_class_tests.rs"]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests;
 
 /// A probe that succeeded, with nothing else known; tests change what they need.

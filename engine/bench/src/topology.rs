@@ -244,11 +244,15 @@ pub enum TopologyError {
     HostBits { owner: String, prefix: IpNet, network: IpNet },
     #[error("prefix {prefix} of {owner} is of the other address family; write IPv4 under ipv4 and IPv6 under ipv6")]
     Family { owner: String, prefix: IpNet },
-    #[error("the two ends {first} and {second} of {owner} are not two different hosts of {prefix}; choose two host addresses in it")]
+    #[error(
+        "the two ends {first} and {second} of {owner} are not two different hosts of {prefix}; choose two host addresses in it"
+    )]
     Ends { owner: String, first: IpAddr, second: IpAddr, prefix: IpNet },
     #[error("{first} and {second} both use VLAN {vlan}; give each its own")]
     DuplicateVlan { first: String, second: String, vlan: VlanId },
-    #[error("prefix {second_prefix} of {second} overlaps {first_prefix} of {first}; choose prefixes that share no address")]
+    #[error(
+        "prefix {second_prefix} of {second} overlaps {first_prefix} of {first}; choose prefixes that share no address"
+    )]
     Overlap { first: String, first_prefix: IpNet, second: String, second_prefix: IpNet },
     #[error(
         "{axis} '{value}' cannot be built on one machine; set deployment_nodes: single, l2_fabric: none and dut_type: practice, or use an appliance"
@@ -373,7 +377,12 @@ impl Topology {
                 }
                 for (first_prefix, second_prefix) in first_prefixes.iter().copied().zip(prefixes) {
                     if overlap(first_prefix, second_prefix) {
-                        return Err(TopologyError::Overlap { first: first.clone(), first_prefix, second, second_prefix });
+                        return Err(TopologyError::Overlap {
+                            first: first.clone(),
+                            first_prefix,
+                            second,
+                            second_prefix,
+                        });
                     }
                 }
             }

@@ -49,7 +49,13 @@ pub fn certificate(plan: &Plan, blocks: &[BlockRecord]) -> Option<Certificate> {
     })
 }
 
-fn headroom_of(plan: &Plan, blocks: &[BlockRecord], protocol: Protocol, object: Object, kind: TrialKind) -> Option<Headroom> {
+fn headroom_of(
+    plan: &Plan,
+    blocks: &[BlockRecord],
+    protocol: Protocol,
+    object: Object,
+    kind: TrialKind,
+) -> Option<Headroom> {
     // Latency is asked at a fixed rate of fresh connections, so its limit is the bench's own connection rate.
     let kpi = match kind {
         TrialKind::Latency | TrialKind::ConnectionRate => Kpi::ConnectionsPerSecond,
@@ -59,7 +65,8 @@ fn headroom_of(plan: &Plan, blocks: &[BlockRecord], protocol: Protocol, object: 
     let asked = match kind {
         TrialKind::Latency => plan.latency.rate.as_per_second(),
         TrialKind::ConnectionRate | TrialKind::Capacity => {
-            let arms = [Arm::On, Arm::Bypass].map(|arm| mean(&values(blocks, arm, protocol, object, kpi)).unwrap_or(0.0));
+            let arms =
+                [Arm::On, Arm::Bypass].map(|arm| mean(&values(blocks, arm, protocol, object, kpi)).unwrap_or(0.0));
             let larger = arms[0].max(arms[1]);
             // Reference blocks measure more cells than the arms do; a cell nobody asked of has its whole capacity as headroom.
             if larger > 0.0 { larger } else { reached }

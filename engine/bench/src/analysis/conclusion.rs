@@ -116,7 +116,8 @@ fn against_errors(evidence: &Evidence<'_>, against: &mut Vec<String>) {
 fn against_certificate(evidence: &Evidence<'_>, status: RunStatus, against: &mut Vec<String>) {
     match evidence.certificate {
         None if status == RunStatus::Completed => {
-            against.push("There is no bench certificate, because no reference block was measured; run again.".to_owned());
+            against
+                .push("There is no bench certificate, because no reference block was measured; run again.".to_owned());
         }
         Some(certificate) if !certificate.holds && status == RunStatus::Completed => {
             let limit = f64::from(evidence.plan.drift_limit_per_mille) / 10.0;
@@ -170,7 +171,8 @@ fn cautions(evidence: &Evidence<'_>) -> Vec<String> {
     }
     let pairs = evidence.blocks.iter().filter(|block| block.arm == Arm::On && block.void.is_none()).count();
     if pairs < 6 {
-        cautions.push(format!("{pairs} pairs are an indication, not a measurement; six are the least for an interval."));
+        cautions
+            .push(format!("{pairs} pairs are an indication, not a measurement; six are the least for an interval."));
     }
     cautions
 }

@@ -54,7 +54,10 @@ pub fn kpis(kind: TrialKind, report: &TrialReport) -> BTreeMap<Kpi, f64> {
 
 /// Trials of the blocks that count.
 fn counted(blocks: &[BlockRecord]) -> impl Iterator<Item = (&BlockRecord, &TrialRecord)> {
-    blocks.iter().filter(|block| block.void.is_none()).flat_map(|block| block.trials.iter().map(move |trial| (block, trial)))
+    blocks
+        .iter()
+        .filter(|block| block.void.is_none())
+        .flat_map(|block| block.trials.iter().map(move |trial| (block, trial)))
 }
 
 /// Mean of values; `None` for none.

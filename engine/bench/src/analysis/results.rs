@@ -6,11 +6,11 @@ use crate::object::Object;
 use crate::plan::Plan;
 use crate::proof::InterceptionCounts;
 use crate::protocol::{Arm, Protocol};
-use crate::record::{BlockRecord, Certificate, Cost, Kpi, ProofRow, ResultRow, TrialKind};
+use crate::record::{BlockRecord, Certificate, Kpi, ProofRow, ResultRow, TrialKind};
 use crate::stats::paired;
 
 /// Resamples of the block bootstrap; enough that its own noise is below the second digit of an interval.
-const RESAMPLES: usize = 2000;
+const RESAMPLES: u32 = 2000;
 
 /// One row per protocol, object and KPI that the plan measures.
 #[must_use]
@@ -56,7 +56,7 @@ fn row(
             .map(|entry| entry.headroom)
     });
     let bench_limited = headroom.is_some_and(|headroom| headroom < BENCH_LIMITED);
-    let cost = cost(&pairs, plan.seed);
+    let cost = paired::estimate(&pairs, plan.seed, RESAMPLES).ok();
     ResultRow {
         protocol,
         object,
@@ -77,27 +77,19 @@ fn mean_of(values: &[(Option<u32>, f64)]) -> Option<f64> {
     mean(&values.iter().map(|(_, value)| *value).collect::<Vec<_>>())
 }
 
-fn cost(pairs: &[(f64, f64)], seed: u64) -> Option<Cost> {
-    let estimate = paired::cost(pairs).ok()?;
-    let bootstrap = paired::bootstrap(pairs, seed, RESAMPLES).ok();
-    Some(Cost {
-        ratio: estimate.ratio,
-        low: estimate.low,
-        high: estimate.high,
-        bootstrap_low: bootstrap.map(|interval| interval.low),
-        bootstrap_high: bootstrap.map(|interval| interval.high),
-        difference: estimate.difference,
-        difference_low: estimate.difference_low,
-        difference_high: estimate.difference_high,
-        pairs: estimate.pairs,
-        indicative: estimate.indicative,
-    })
-}
-
 /// Words without which the number would mislead.
-fn note(plan: &Plan, protocol: Protocol, kpi: Kpi, has_cost: bool, headroom: Option<f64>, limited: bool) -> Option<String> {
+fn note(
+    plan: &Plan,
+    protocol: Protocol,
+    kpi: Kpi,
+    has_cost: bool,
+    headroom: Option<f64>,
+    limited: bool,
+) -> Option<String> {
     if plan.expectation(Arm::On, protocol) == Expected::Blocked {
-        return Some(format!("the device blocks {protocol} when ON, so there is no {kpi} to compare; see the QUIC class and its fallback penalty"));
+        return Some(format!(
+            "the device blocks {protocol} when ON, so there is no {kpi} to compare; see the QUIC class and its fallback penalty"
+        ));
     }
     if headroom.is_none() {
         return Some("no bench certificate for this number, so nothing may be claimed from it".to_owned());
@@ -106,7 +98,10 @@ fn note(plan: &Plan, protocol: Protocol, kpi: Kpi, has_cost: bool, headroom: Opt
         return Some("bench-limited: the offered rate is close to what the bench itself can open, so queueing in the bench is in this time".to_owned());
     }
     if limited {
-        return Some("bench-limited: the bench itself was the limit with BYPASS, so decryption costs at least this much".to_owned());
+        return Some(
+            "bench-limited: the bench itself was the limit with BYPASS, so decryption costs at least this much"
+                .to_owned(),
+        );
     }
     (!has_cost).then(|| "no whole pair of ON and BYPASS blocks was measured".to_owned())
 }

@@ -10,7 +10,9 @@ use super::{COUNTRIES, PERSONAS_PER_COUNTRY};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the sentence of each variant explains its fields")]
 pub enum CatalogueError {
-    #[error("{file} is larger than {limit} bytes; a catalogue of a hundred personas needs a tenth of that, so check that it is the right file")]
+    #[error(
+        "{file} is larger than {limit} bytes; a catalogue of a hundred personas needs a tenth of that, so check that it is the right file"
+    )]
     TooLarge { file: &'static str, limit: usize },
     #[error("{file} cannot be read: {detail}; correct that place and try again")]
     Yaml { file: &'static str, detail: String },
@@ -28,21 +30,35 @@ pub enum CatalogueError {
     PrefixLength { country: String, prefix: IpNet, wanted: u8 },
     #[error("prefix {prefix} of country '{country}' has bits set in its host part; write {network} instead")]
     HostBits { country: String, prefix: IpNet, network: IpNet },
-    #[error("prefix {prefix} of country '{country}' is {what}, and personas need public-looking addresses; choose a public prefix")]
+    #[error(
+        "prefix {prefix} of country '{country}' is {what}, and personas need public-looking addresses; choose a public prefix"
+    )]
     NotPublic { country: String, prefix: IpNet, what: &'static str },
-    #[error("gateway {gateway} of country '{country}' is not a host address of {prefix}; use the first host of the prefix")]
+    #[error(
+        "gateway {gateway} of country '{country}' is not a host address of {prefix}; use the first host of the prefix"
+    )]
     GatewayOutsidePrefix { country: String, gateway: IpAddr, prefix: IpNet },
-    #[error("prefix {second_prefix} of country '{second}' overlaps {first_prefix} of country '{first}'; choose prefixes that share no address")]
+    #[error(
+        "prefix {second_prefix} of country '{second}' overlaps {first_prefix} of country '{first}'; choose prefixes that share no address"
+    )]
     Overlap { first: String, first_prefix: IpNet, second: String, second_prefix: IpNet },
-    #[error("persona '{persona}' is in country '{country}', which public-ip-pool.yaml does not name; add the country there or correct the code")]
+    #[error(
+        "persona '{persona}' is in country '{country}', which public-ip-pool.yaml does not name; add the country there or correct the code"
+    )]
     UnknownCountry { persona: String, country: String },
-    #[error("persona id '{persona}' does not fit country '{country}'; write '{country}-' and then lower-case letters, digits and single hyphens, 63 characters at most")]
+    #[error(
+        "persona id '{persona}' does not fit country '{country}'; write '{country}-' and then lower-case letters, digits and single hyphens, 63 characters at most"
+    )]
     PersonaId { persona: String, country: String },
     #[error("persona '{persona}' is in personas.yaml twice; rename or remove one of the two")]
     DuplicatePersona { persona: String },
-    #[error("host {host} of persona '{persona}' is outside {prefix}, the prefix of its country; choose a host from 2 to {last}")]
+    #[error(
+        "host {host} of persona '{persona}' is outside {prefix}, the prefix of its country; choose a host from 2 to {last}"
+    )]
     HostOutsidePrefix { persona: String, host: u32, prefix: IpNet, last: u32 },
-    #[error("address {address} of persona '{persona}' is the network or the gateway of its country; choose another host")]
+    #[error(
+        "address {address} of persona '{persona}' is the network or the gateway of its country; choose another host"
+    )]
     AddressReserved { persona: String, address: IpAddr },
     #[error("personas '{first}' and '{second}' both have address {address}; give '{second}' a free host")]
     DuplicateAddress { first: String, second: String, address: IpAddr },

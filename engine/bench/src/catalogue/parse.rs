@@ -87,7 +87,8 @@ fn check_prefix(code: &str, prefix: IpNet, gateway: IpAddr, wanted: u8) -> Resul
     if let Some(what) = special_use(prefix) {
         return Err(CatalogueError::NotPublic { country: country(), prefix, what });
     }
-    if !prefix.contains(&gateway) || gateway == prefix.network() || (gateway.is_ipv4() && gateway == prefix.broadcast()) {
+    if !prefix.contains(&gateway) || gateway == prefix.network() || (gateway.is_ipv4() && gateway == prefix.broadcast())
+    {
         return Err(CatalogueError::GatewayOutsidePrefix { country: country(), gateway, prefix });
     }
     Ok(())
@@ -154,7 +155,8 @@ fn persona(line: PersonaLine, countries: &[Country]) -> Result<Persona, Catalogu
     let Some(country) = countries.iter().find(|country| country.code == code) else {
         return Err(CatalogueError::UnknownCountry { persona: id, country: code });
     };
-    let Some(label) = id.strip_prefix(&code).and_then(|rest| rest.strip_prefix('-')).filter(|label| is_label(label)) else {
+    let Some(label) = id.strip_prefix(&code).and_then(|rest| rest.strip_prefix('-')).filter(|label| is_label(label))
+    else {
         return Err(CatalogueError::PersonaId { persona: id, country: code });
     };
     // The same host number in both families. The IPv4 broadcast address is no host, so the last one is one lower.
@@ -164,7 +166,9 @@ fn persona(line: PersonaLine, countries: &[Country]) -> Result<Persona, Catalogu
     }
     let ipv4 = Ipv4Addr::from(u32::from(country.ipv4.network()) | host);
     let ipv6 = Ipv6Addr::from(u128::from(country.ipv6.network()) | u128::from(host));
-    for (address, gateway) in [(IpAddr::from(ipv4), IpAddr::from(country.ipv4_gateway)), (ipv6.into(), country.ipv6_gateway.into())] {
+    for (address, gateway) in
+        [(IpAddr::from(ipv4), IpAddr::from(country.ipv4_gateway)), (ipv6.into(), country.ipv6_gateway.into())]
+    {
         if host == 0 || address == gateway {
             return Err(CatalogueError::AddressReserved { persona: id, address });
         }
@@ -175,7 +179,11 @@ fn persona(line: PersonaLine, countries: &[Country]) -> Result<Persona, Catalogu
 /// A DNS label (RFC 1123 §2.1), lower case.
 fn is_label(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-') && !text.contains("--")
+    (1..=63).contains(&text.len())
+        && text.bytes().all(allowed)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && !text.contains("--")
 }
 
 fn check_personas(personas: &[Persona], countries: &[Country]) -> Result<(), CatalogueError> {

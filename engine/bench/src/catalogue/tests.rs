@@ -28,9 +28,15 @@ fn the_catalogue_that_ships_is_complete() {
 #[test]
 fn unknown_field() {
     let error = spoilt_personas("host: 10 }", "host: 10, vlan: 101 }");
-    assert!(matches!(&error, CatalogueError::Yaml { file: "personas.yaml", detail } if detail.contains("vlan")), "{error}");
+    assert!(
+        matches!(&error, CatalogueError::Yaml { file: "personas.yaml", detail } if detail.contains("vlan")),
+        "{error}"
+    );
     let error = spoilt_pool("vlan: 101,", "vlan: 101, colour: blue,");
-    assert!(matches!(&error, CatalogueError::Yaml { file: "public-ip-pool.yaml", detail } if detail.contains("colour")), "{error}");
+    assert!(
+        matches!(&error, CatalogueError::Yaml { file: "public-ip-pool.yaml", detail } if detail.contains("colour")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -41,7 +47,8 @@ fn too_large() {
 
 #[test]
 fn private_link_local_loopback_shared_and_multicast_prefixes() {
-    for prefix in ["10.1.2", "172.31.2", "192.168.2", "169.254.2", "127.0.2", "224.0.2", "100.64.2", "240.0.2", "0.0.2"] {
+    for prefix in ["10.1.2", "172.31.2", "192.168.2", "169.254.2", "127.0.2", "224.0.2", "100.64.2", "240.0.2", "0.0.2"]
+    {
         let error = spoilt_pool("ipv4: 200.160.4.0/24", &format!("ipv4: {prefix}.0/24"));
         assert!(matches!(&error, CatalogueError::NotPublic { country, .. } if country == "br"), "{prefix}: {error}");
     }
@@ -79,7 +86,10 @@ fn duplicate_persona() {
 #[test]
 fn duplicate_address() {
     let error = spoilt_personas("host: 20 }", "host: 10 }");
-    assert!(matches!(&error, CatalogueError::DuplicateAddress { first, second, .. } if first == "br-bank" && second == "br-news"), "{error}");
+    assert!(
+        matches!(&error, CatalogueError::DuplicateAddress { first, second, .. } if first == "br-bank" && second == "br-news"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -103,8 +113,12 @@ fn vlan_out_of_range() {
 
 #[test]
 fn overlapping_subnets() {
-    let error = spoilt_pool("ipv4: 63.64.10.0/24, ipv4_gateway: 63.64.10.1", "ipv4: 200.160.4.0/24, ipv4_gateway: 200.160.4.1");
-    assert!(matches!(&error, CatalogueError::Overlap { first, second, .. } if first == "br" && second == "us"), "{error}");
+    let error =
+        spoilt_pool("ipv4: 63.64.10.0/24, ipv4_gateway: 63.64.10.1", "ipv4: 200.160.4.0/24, ipv4_gateway: 200.160.4.1");
+    assert!(
+        matches!(&error, CatalogueError::Overlap { first, second, .. } if first == "br" && second == "us"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::engine::Timings;
 use crate::object::Object;
 use crate::protocol::{Arm, Protocol};
+pub use crate::stats::paired::CostEstimate as Cost;
 
 /// Key performance indicators. Names follow RFC 9411 §6.3 where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -98,31 +99,6 @@ pub enum TrialKind {
     ConnectionRate,
     /// Closed loop, several transactions per connection (RFC 9411 §7.7).
     Capacity,
-}
-
-/// Cost of decryption for one KPI: ON divided by BYPASS over pairs of neighbouring blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Cost {
-    /// Geometric mean of ON/BYPASS. Above 1 is worse for times, below 1 is worse for rates.
-    pub ratio: f64,
-    /// Lower end of the 95 % interval (t on the log ratio); `None` with one pair.
-    pub low: Option<f64>,
-    /// Upper end.
-    pub high: Option<f64>,
-    /// Lower end of the 95 % interval by block bootstrap.
-    pub bootstrap_low: Option<f64>,
-    /// Upper end.
-    pub bootstrap_high: Option<f64>,
-    /// Mean of ON minus BYPASS, in the KPI's unit.
-    pub difference: f64,
-    /// Lower end of its 95 % interval.
-    pub difference_low: Option<f64>,
-    /// Upper end.
-    pub difference_high: Option<f64>,
-    /// Pairs it rests on.
-    pub pairs: u32,
-    /// Fewer than 6 pairs: an indication, not a measurement.
-    pub indicative: bool,
 }
 
 /// One KPI of one cell.
