@@ -168,6 +168,7 @@ impl utoipa::PartialSchema for LatencyHistogram {
 impl utoipa::ToSchema for LatencyHistogram {}
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use proptest::prelude::*;
 

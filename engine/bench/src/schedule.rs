@@ -175,6 +175,7 @@ fn exponential(bits: u64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use proptest::prelude::*;
     use sha2::{Digest, Sha256};

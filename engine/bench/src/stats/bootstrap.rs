@@ -62,6 +62,7 @@ fn at(sorted: &[f64], q: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use super::*;
 

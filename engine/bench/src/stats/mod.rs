@@ -118,6 +118,7 @@ fn sample_sd(values: &[f64], mean: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use super::*;
 

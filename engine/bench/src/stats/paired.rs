@@ -131,6 +131,7 @@ fn mean_and_margin(values: &[f64]) -> (f64, Option<f64>) {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use proptest::prelude::*;
 
