@@ -19,23 +19,15 @@ pub use trials::{TrialSpec, trials_of};
 
 use crate::control::engine::{ProbeReport, TrialReport};
 use crate::mode_check;
+use crate::netplan::Path;
 use crate::plan::Plan;
 use crate::protocol::{Arm, Protocol};
-
-/// Which way the traffic goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PathChoice {
-    /// Straight from agents to the ISP router: reference blocks.
-    Reference,
-    /// Through the device, the only way.
-    ThroughDut,
-}
 
 /// What the shell must do next. It answers with exactly one event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Lay the path; answer [`Event::PathReady`].
-    LayPath(PathChoice),
+    LayPath(Path),
     /// Switch the device, and wait until it says so; answer [`Event::ModeSwitched`].
     SwitchMode(Arm),
     /// Probe with this protocol; answer [`Event::Probed`].
@@ -140,7 +132,7 @@ pub struct Campaign {
     plan: Plan,
     blocks: Vec<BlockSpec>,
     position: usize,
-    path: Option<PathChoice>,
+    path: Option<Path>,
     state: State,
 }
 
@@ -201,8 +193,8 @@ impl Campaign {
 
     fn begin_block(&mut self) -> Action {
         let wanted = match self.blocks[self.position].arm {
-            Arm::Reference => PathChoice::Reference,
-            Arm::On | Arm::Bypass => PathChoice::ThroughDut,
+            Arm::Reference => Path::Reference,
+            Arm::On | Arm::Bypass => Path::ThroughDut,
         };
         if self.path == Some(wanted) {
             return self.path_is_ready();

@@ -317,6 +317,42 @@ pub struct Timings {
     pub dut_added: LatencyHistogram,
 }
 
+impl Timings {
+    /// Adds every count of `other`; exact.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            tcp_connect,
+            tls_handshake,
+            handshake_service,
+            handshake_response,
+            ttfb_service,
+            ttfb_response,
+            ttlb_service,
+            ttlb_response,
+            request_ttfb,
+            request_ttlb,
+            schedule_lag,
+            dut_added,
+        } = self;
+        for (mine, theirs) in [
+            (tcp_connect, &other.tcp_connect),
+            (tls_handshake, &other.tls_handshake),
+            (handshake_service, &other.handshake_service),
+            (handshake_response, &other.handshake_response),
+            (ttfb_service, &other.ttfb_service),
+            (ttfb_response, &other.ttfb_response),
+            (ttlb_service, &other.ttlb_service),
+            (ttlb_response, &other.ttlb_response),
+            (request_ttfb, &other.request_ttfb),
+            (request_ttlb, &other.request_ttlb),
+            (schedule_lag, &other.schedule_lag),
+            (dut_added, &other.dut_added),
+        ] {
+            mine.merge(theirs);
+        }
+    }
+}
+
 /// Corroborating observations of established connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct Observed {

@@ -104,6 +104,7 @@ fn last(values: &[f64], most: usize) -> &[f64] {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use proptest::prelude::*;
     use rand_chacha::ChaCha8Rng;

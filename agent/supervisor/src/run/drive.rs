@@ -1,0 +1,330 @@
+//! Drives one campaign: carries out each action of the state machine, watches for everything that can end a run early, keeps each
+//! block on disk, and makes the record in the end.
+//!
+//! Await, then apply: `select!` produces one [`Event`], [`Campaign::on`] applies it. Nothing is half-done across an await: an action
+//! that is cancelled by a stop has its block thrown away whole.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tbi_bench::analysis;
+use tbi_bench::campaign::{Action, BlockSpec, Campaign, Event, Outcome, Stop, TrialSpec};
+use tbi_bench::control::engine::{ProbeReport, Timings};
+use tbi_bench::netplan::Path;
+use tbi_bench::object::Object;
+use tbi_bench::plan::Plan;
+use tbi_bench::protocol::{Arm, Protocol};
+use tbi_bench::quic_class;
+use tbi_bench::record::{BlockRecord, Distribution, DutConfiguration, QuicRow, TrialKind, TrialRecord};
+use tbi_bench::units::Span;
+use tbi_daemon::Shutdown;
+use tokio::sync::mpsc;
+
+use super::clock::Clocks;
+use super::floor::{Floor, Measured};
+use super::journal::Journal;
+use super::progress::Progress;
+
+/// How often the clocks are compared while an action is under way.
+const CLOCK_WATCH: Duration = Duration::from_secs(1);
+
+/// What a finished campaign leaves behind.
+#[derive(Debug)]
+pub(crate) struct Harvest {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Blocks measured.
+    pub blocks: Vec<BlockRecord>,
+    /// Merged histograms.
+    pub distributions: Vec<Distribution>,
+    /// QUIC class per arm.
+    pub quic: Vec<QuicRow>,
+    /// Device configuration per arm.
+    pub configurations: Vec<DutConfiguration>,
+}
+
+/// A program of the bench ended although nobody asked it to.
+#[derive(Debug)]
+pub(crate) struct Death {
+    /// Its name.
+    pub program: String,
+    /// How it ended, in words.
+    pub how: String,
+}
+
+/// What the driver listens to beside its own actions.
+pub(crate) struct Watch {
+    /// Deaths of programs; restarted by the supervisor, but the block is void.
+    pub deaths: mpsc::Receiver<Death>,
+    /// The operator's stop.
+    pub stop: Shutdown,
+}
+
+/// The campaign under way.
+pub(crate) struct Driver<'a> {
+    plan: &'a Plan,
+    floor: &'a mut Floor,
+    journal: &'a mut Journal,
+    progress: Progress,
+    campaign: Campaign,
+    started: Instant,
+    block: Option<OpenBlock>,
+    harvest: Harvest,
+    merged: BTreeMap<(Protocol, Object, TrialKind, Arm), Timings>,
+    probes: BTreeMap<Protocol, ProbeReport>,
+}
+
+/// A block that is being measured.
+struct OpenBlock {
+    spec: BlockSpec,
+    began: Instant,
+    trials: Vec<TrialRecord>,
+    timings: Vec<(TrialSpec, Timings)>,
+    configuration: Option<String>,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(plan: &'a Plan, floor: &'a mut Floor, journal: &'a mut Journal) -> Self {
+        let campaign = Campaign::new(plan.clone());
+        Self {
+            plan,
+            floor,
+            journal,
+            progress: Progress::new(plan, campaign.blocks()),
+            campaign,
+            started: Instant::now(),
+            block: None,
+            harvest: Harvest {
+                outcome: Outcome::Completed,
+                blocks: Vec::new(),
+                distributions: Vec::new(),
+                quic: Vec::new(),
+                configurations: Vec::new(),
+            },
+            merged: BTreeMap::new(),
+            probes: BTreeMap::new(),
+        }
+    }
+
+    /// Runs the campaign to its end, whatever that is.
+    pub(crate) async fn run(mut self, mut watch: Watch) -> Harvest {
+        let clocks = Clocks::now();
+        let mut event = Event::Started;
+        let outcome = loop {
+            let action = match self.campaign.on(event) {
+                Ok(Action::Finish(outcome)) => break outcome,
+                Ok(action) => action,
+                Err(defect) => break Outcome::Stopped(Stop::Interrupt(defect.to_string())),
+            };
+            let place = self.place(&action);
+            event = tokio::select! {
+                biased;
+                // Cancel-safe: a death stays in the channel until received.
+                Some(death) = watch.deaths.recv() => Event::Failed(Stop::Interrupt(format!(
+                    "{} died ({}) {place}; what was measured before is kept, its log is in the run's folder under logs/, run again.",
+                    death.program, death.how
+                ))),
+                // Cancel-safe: a level, not an edge.
+                () = watch.stop.requested() => Event::Failed(Stop::Interrupt(format!(
+                    "Stopped by the operator {place}; what was measured before is kept, run again with `cargo tbi run --again`."
+                ))),
+                // Cancel-safe: holds nothing but a timer.
+                step = clock_step(&clocks) => Event::Failed(Stop::Invalidate(step)),
+                // Cancelled only by the three above, after which the whole block is thrown away.
+                event = self.perform(action) => event,
+            };
+            if let Some(step) = clocks.step_until(&Clocks::now()) {
+                event = Event::Failed(Stop::Invalidate(step));
+            }
+        };
+        self.harvest.outcome = outcome;
+        self.harvest.distributions = self
+            .merged
+            .into_iter()
+            .map(|((protocol, object, kind, arm), timings)| Distribution { protocol, object, kind, arm, timings })
+            .collect();
+        self.harvest
+    }
+
+    /// Where in the campaign an action is, for sentences.
+    fn place(&self, action: &Action) -> String {
+        let total = self.campaign.blocks().len();
+        let at = self.harvest.blocks.len() + 1;
+        let arm = self.campaign.current().map_or_else(String::new, |block| format!(" ({})", block.arm));
+        match action {
+            Action::RunTrial(spec) => format!("during {spec} in block {at} of {total}{arm}"),
+            Action::Probe(protocol) => format!("while {protocol} was probed before block {at} of {total}{arm}"),
+            _ => format!("before block {at} of {total}{arm}"),
+        }
+    }
+
+    async fn perform(&mut self, action: Action) -> Event {
+        match action {
+            Action::LayPath(path) => {
+                self.begin_block();
+                self.answer_path(path).await
+            }
+            Action::SwitchMode(arm) => {
+                self.begin_block();
+                self.switch(arm).await
+            }
+            Action::Probe(protocol) => {
+                self.begin_block();
+                match self.floor.probe(self.plan, protocol).await {
+                    Ok(report) => {
+                        self.classify(protocol, &report);
+                        Event::Probed(report)
+                    }
+                    Err(error) => Event::Failed(Stop::Interrupt(error.to_string())),
+                }
+            }
+            Action::RunTrial(spec) => self.measure(spec).await,
+            Action::StoreBlock => self.store(),
+            // `run` ends at Finish before it gets here.
+            Action::Finish(outcome) => Event::Failed(match outcome {
+                Outcome::Stopped(stop) => stop,
+                Outcome::Completed => Stop::Interrupt("The campaign was already over.".to_owned()),
+            }),
+        }
+    }
+
+    /// Opens the current block's record when its first action begins.
+    fn begin_block(&mut self) {
+        let Some(spec) = self.campaign.current() else { return };
+        if self.block.is_none() {
+            self.block =
+                Some(OpenBlock { spec, began: Instant::now(), trials: Vec::new(), timings: Vec::new(), configuration: None });
+        }
+    }
+
+    async fn answer_path(&mut self, path: Path) -> Event {
+        match self.floor.lay_path(path).await {
+            Ok(()) => Event::PathReady,
+            Err(error) => Event::Failed(Stop::Interrupt(error.to_string())),
+        }
+    }
+
+    async fn switch(&mut self, arm: Arm) -> Event {
+        match self.floor.switch_mode(arm).await {
+            Ok(snapshot) => {
+                if let Some(block) = &mut self.block {
+                    block.configuration = Some(snapshot.sha256.clone());
+                }
+                if !self.harvest.configurations.iter().any(|known| known.arm == arm) {
+                    self.harvest.configurations.push(DutConfiguration { arm, text: snapshot.text, sha256: snapshot.sha256 });
+                }
+                Event::ModeSwitched
+            }
+            Err(error) => Event::Failed(Stop::Interrupt(error.to_string())),
+        }
+    }
+
+    /// Keeps probes until both h3 and h2 of an arm are there, then classifies that arm once.
+    fn classify(&mut self, protocol: Protocol, report: &ProbeReport) {
+        let Some(arm) = self.campaign.current().map(|block| block.arm) else { return };
+        if arm == Arm::Reference || self.harvest.quic.iter().any(|row| row.arm == arm) {
+            return;
+        }
+        self.probes.insert(protocol, report.clone());
+        if let (Some(h3), Some(h2)) = (self.probes.get(&Protocol::H3), self.probes.get(&Protocol::H2)) {
+            let verdict = quic_class::classify(h3, h2);
+            self.harvest.quic.push(QuicRow { arm, verdict });
+            self.probes.clear();
+        }
+    }
+
+    async fn measure(&mut self, spec: TrialSpec) -> Event {
+        let id = format!("b{}t{}", self.harvest.blocks.len(), self.block.as_ref().map_or(0, |block| block.trials.len()));
+        let at = Span::from_micros(self.started.elapsed().as_micros() as u64);
+        match self.floor.trial(self.plan, &spec, &id).await {
+            Ok(measured) => {
+                if let Some(block) = &mut self.block {
+                    block.trials.push(trial_record(&spec, at, &measured));
+                    block.timings.push((spec, measured.report.timings.clone()));
+                }
+                Event::TrialEnded(Box::new(measured.report))
+            }
+            Err(error) => Event::Failed(Stop::Interrupt(error.to_string())),
+        }
+    }
+
+    fn store(&mut self) -> Event {
+        let Some(open) = self.block.take() else {
+            return Event::BlockStored;
+        };
+        let took = open.began.elapsed();
+        let block = BlockRecord {
+            index: self.harvest.blocks.len() as u32,
+            arm: open.spec.arm,
+            pair: open.spec.pair,
+            at: Span::from_micros(open.began.saturating_duration_since(self.started).as_micros() as u64),
+            took: Span::from_micros(took.as_micros() as u64),
+            void: None,
+            trials: open.trials,
+            dut_configuration_sha256: open.configuration,
+        };
+        if let Err(error) = self.journal.append(&block) {
+            // The block itself is measured and stays in memory for the final record, which has room reserved.
+            self.harvest.blocks.push(block);
+            return Event::Failed(Stop::Interrupt(error.to_string()));
+        }
+        for (spec, timings) in open.timings {
+            let key = (spec.protocol, spec.object, spec.kind, open.spec.arm);
+            self.merged.entry(key).or_default().merge(&timings);
+        }
+        self.progress.block_done(took, &summary(&block));
+        self.harvest.blocks.push(block);
+        Event::BlockStored
+    }
+}
+
+fn trial_record(spec: &TrialSpec, at: Span, measured: &Measured) -> TrialRecord {
+    let report = &measured.report;
+    TrialRecord {
+        protocol: spec.protocol,
+        object: spec.object,
+        kind: spec.kind,
+        at,
+        sustain: report.sustain,
+        kpis: analysis::kpis(spec.kind, report),
+        schedule_lag_p99_us: report.timings.schedule_lag.quantile(0.99),
+        attempts: report.attempts,
+        errors: report.errors.clone(),
+        proof: report.proof,
+        observed: report.observed.clone(),
+        witness: report.witness.clone(),
+        personas_cpu_us: measured.personas_cpu_us,
+        dut_cpu_us: measured.dut_cpu_us,
+        ticks: report.ticks.clone(),
+    }
+}
+
+/// A block in a few words for the progress line.
+fn summary(block: &BlockRecord) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for protocol in Protocol::ALL {
+        let trials = block.trials.iter().filter(|trial| trial.protocol == protocol);
+        let (mut total, mut intercepted, mut failed) = (0, 0, 0);
+        for trial in trials {
+            total += trial.proof.total();
+            intercepted += trial.proof.intercepted;
+            failed += trial.attempts.failed;
+        }
+        if total > 0 {
+            let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+            words.push(format!("{protocol} {total} conns, {:.0}% intercepted{failures}", intercepted as f64 * 100.0 / total as f64));
+        }
+    }
+    words.join("; ")
+}
+
+/// Ends with a sentence when the wall clock steps; never otherwise.
+async fn clock_step(since: &Clocks) -> String {
+    let mut timer = tokio::time::interval(CLOCK_WATCH);
+    loop {
+        timer.tick().await;
+        if let Some(step) = since.step_until(&Clocks::now()) {
+            return step;
+        }
+    }
+}

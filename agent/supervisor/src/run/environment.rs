@@ -1,0 +1,52 @@
+//! What a report must say of the machine and software under the bench (RFC 9411 §6).
+
+use std::fs;
+
+use sysinfo::System;
+use tbi_bench::plan::{Plan, Profile};
+use tbi_bench::record::Environment;
+
+/// The machine as it is now.
+pub(crate) fn environment(plan: &Plan, isp: &str) -> Environment {
+    let mut system = System::new();
+    system.refresh_memory();
+    system.refresh_cpu_all();
+    Environment {
+        cpu: system.cpus().first().map_or_else(|| "unknown".to_owned(), |cpu| cpu.brand().trim().to_owned()),
+        cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+        memory_mib: system.total_memory() / (1 << 20),
+        kernel: System::kernel_version().unwrap_or_else(|| "unknown".to_owned()),
+        os: System::long_os_version().unwrap_or_else(|| "unknown".to_owned()),
+        load_average: System::load_average().one,
+        life: "lab".to_owned(),
+        isp: isp.to_owned(),
+        engine_workers: plan.workers.engine,
+        persona_workers: plan.workers.personas,
+        dut_workers: plan.workers.dut,
+        deviations: deviations(plan),
+    }
+}
+
+/// Where a run in the lab departs from RFC 9411, by section.
+fn deviations(plan: &Plan) -> Vec<String> {
+    let mut deviations = vec![
+        "§4.3.1.1: TCP options are the kernel's (initial window, delayed ACK, PSH), which programs cannot set.".to_owned(),
+        "§4.3.1.3: client addresses are drawn from two /16 blocks without a rate per address.".to_owned(),
+        "§4.1: agents, device and personas share one machine's cores, so their costs are not independent.".to_owned(),
+        "§6.3: throughput is HTTP payload, not layer 2.".to_owned(),
+    ];
+    if plan.profile != Profile::Full {
+        deviations.push(format!("§4.3.4: the sustain phase lasts {} instead of 300 s.", plan.phases.sustain));
+    }
+    if congestion_control().as_deref() != Some("cubic") {
+        deviations.push(format!(
+            "TCP congestion control is {}.",
+            congestion_control().unwrap_or_else(|| "unknown".to_owned())
+        ));
+    }
+    deviations
+}
+
+fn congestion_control() -> Option<String> {
+    fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").ok().map(|name| name.trim().to_owned())
+}

@@ -1,0 +1,177 @@
+//! Where a run is kept while it runs: a folder with `plan.json`, `blocks.jsonl` (one line per finished block, on disk before the next
+//! begins), and at the end `run.json` and `report.html`.
+//!
+//! A run is never lost to a full disk: room for the final files is reserved at the start and given back just before they are written.
+//! Files are replaced by temporary file, fsync, rename, fsync of the folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use tbi_bench::record::BlockRecord;
+
+/// Bytes reserved for `run.json` and `report.html`; a short campaign needs about a tenth.
+const RESERVE: i64 = 32 << 20;
+
+/// The folder of one run.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    dir: PathBuf,
+    blocks: File,
+}
+
+/// The record could not be written. Names the file and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    /// The disk is full.
+    #[error("The disk that holds {} is full, so the run's record cannot be written there; free some space or choose another folder with --out.", .path.display())]
+    Full {
+        /// File that was being written.
+        path: PathBuf,
+    },
+    /// Any other failure.
+    #[error("The run's record {} cannot be written: {source}; check the folder's permissions or choose another one with --out.", .path.display())]
+    Io {
+        /// File that was being written.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+impl JournalError {
+    fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
+impl Journal {
+    /// Opens the folder, makes it when absent, reserves room, and writes the plan. A record of an earlier run there is kept under
+    /// `run.json.old`.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn open(dir: &Path, plan_json: &str) -> Result<Self, JournalError> {
+        fs::create_dir_all(dir).map_err(JournalError::at(dir))?;
+        for name in ["run.json", "report.html"] {
+            let old = dir.join(name);
+            if old.exists() {
+                fs::rename(&old, dir.join(format!("{name}.old"))).map_err(JournalError::at(&old))?;
+            }
+        }
+        let reserve = dir.join("reserve");
+        let file = File::create(&reserve).map_err(JournalError::at(&reserve))?;
+        match fallocate(&file, FallocateFlags::empty(), 0, RESERVE) {
+            Ok(()) => {}
+            // File systems without fallocate cannot promise room; the final write then reports what happens.
+            Err(nix::Error::EOPNOTSUPP) => {}
+            Err(error) => {
+                let _best_effort = fs::remove_file(&reserve);
+                return Err(JournalError::at(&reserve)(error.into()));
+            }
+        }
+        replace(&dir.join("plan.json"), plan_json.as_bytes())?;
+        let path = dir.join("blocks.jsonl");
+        let blocks = OpenOptions::new().create(true).write(true).truncate(true).open(&path).map_err(JournalError::at(&path))?;
+        Ok(Self { dir: dir.to_owned(), blocks })
+    }
+
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Appends a finished block and waits until it is on disk.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn append(&mut self, block: &BlockRecord) -> Result<(), JournalError> {
+        let path = self.dir.join("blocks.jsonl");
+        let mut line = serde_json::to_vec(block).map_err(|error| JournalError::at(&path)(error.into()))?;
+        line.push(b'\n');
+        self.blocks.write_all(&line).and_then(|()| self.blocks.sync_data()).map_err(JournalError::at(&path))
+    }
+
+    /// Gives the reserved room back and writes the final files.
+    ///
+    /// # Errors
+    /// [`JournalError`]; `blocks.jsonl` is untouched in any case.
+    pub(crate) fn finish(self, run_json: &str, report_html: &str) -> Result<(), JournalError> {
+        let reserve = self.dir.join("reserve");
+        match fs::remove_file(&reserve) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(JournalError::at(&reserve)(error)),
+        }
+        replace(&self.dir.join("run.json"), run_json.as_bytes())?;
+        replace(&self.dir.join("report.html"), report_html.as_bytes())
+    }
+}
+
+/// Replaces a file so that a power cut leaves the old or the new one whole.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    let temporary = path.with_extension("part");
+    let written = (|| {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    })();
+    if written.is_err() {
+        let _best_effort = fs::remove_file(&temporary);
+    }
+    written.map_err(JournalError::at(path))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use tbi_bench::protocol::Arm;
+    use tbi_bench::units::Span;
+
+    fn block(index: u32) -> BlockRecord {
+        BlockRecord {
+            index,
+            arm: Arm::Reference,
+            pair: None,
+            at: Span::ZERO,
+            took: Span::from_secs(1),
+            void: None,
+            trials: Vec::new(),
+            dut_configuration_sha256: None,
+        }
+    }
+
+    #[test]
+    fn an_earlier_record_is_kept_and_blocks_are_on_disk_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("run.json"), "earlier").unwrap();
+        let mut journal = Journal::open(dir.path(), "{}").unwrap();
+        journal.append(&block(0)).unwrap();
+        journal.append(&block(1)).unwrap();
+        let lines = fs::read_to_string(dir.path().join("blocks.jsonl")).unwrap();
+        let indexes: Vec<u32> =
+            lines.lines().map(|line| serde_json::from_str::<BlockRecord>(line).unwrap().index).collect();
+        assert_eq!(indexes, [0, 1]);
+        journal.finish("{}", "<html>").unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("run.json.old")).unwrap(), "earlier");
+        assert!(!dir.path().join("reserve").exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named_with_a_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = Journal::open(&file.join("run"), "{}").unwrap_err().to_string();
+        assert!(error.contains("file/run") && error.contains("--out"), "{error}");
+    }
+}

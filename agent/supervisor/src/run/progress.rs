@@ -1,0 +1,93 @@
+//! One line per block with elapsed and remaining time, on standard error so that standard output stays the result.
+#![expect(clippy::print_stderr, reason = "progress is this module's purpose")]
+
+use std::time::{Duration, Instant};
+
+use tbi_bench::campaign::{BlockSpec, trials_of};
+use tbi_bench::plan::Plan;
+use tbi_bench::protocol::Arm;
+
+/// Time a block needs beside its trials, before one was seen: switching, probing, storing.
+const OVERHEAD: Duration = Duration::from_secs(1);
+
+/// Progress of one campaign.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    started: Instant,
+    /// Expected length of each block, from the plan; scaled by what finished blocks really took.
+    expected: Vec<Duration>,
+    specs: Vec<BlockSpec>,
+    done: usize,
+    taken: Duration,
+}
+
+impl Progress {
+    /// Progress over these blocks.
+    pub(crate) fn new(plan: &Plan, specs: &[BlockSpec]) -> Self {
+        let trial = plan.trial_length().duration();
+        let expected = specs.iter().map(|spec| trial * trials_of(plan, *spec).len() as u32 + OVERHEAD).collect();
+        Self { started: Instant::now(), expected, specs: specs.to_vec(), done: 0, taken: Duration::ZERO }
+    }
+
+    /// Says what is about to happen.
+    pub(crate) fn announce(&self, what: &str) {
+        eprintln!("{} {what}", clock(self.started.elapsed()));
+    }
+
+    /// Says that a block ended and what it showed in a few words.
+    pub(crate) fn block_done(&mut self, took: Duration, summary: &str) {
+        let Some(spec) = self.specs.get(self.done).copied() else { return };
+        self.taken += took;
+        self.done += 1;
+        let arm = match spec.arm {
+            Arm::On => "ON       ",
+            Arm::Bypass => "BYPASS   ",
+            Arm::Reference => "reference",
+        };
+        let pair = spec.pair.map_or("       ".to_owned(), |pair| format!("pair {:<2}", pair + 1));
+        eprintln!(
+            "{} block {:>2}/{} {pair} {arm} {:>5.1} s  {summary}  remaining {}",
+            clock(self.started.elapsed()),
+            self.done,
+            self.specs.len(),
+            took.as_secs_f64(),
+            clock(self.remaining()),
+        );
+    }
+
+    /// Expected time to the end of the last block.
+    fn remaining(&self) -> Duration {
+        let expected: Duration = self.expected[..self.done].iter().sum();
+        let left: Duration = self.expected[self.done..].iter().sum();
+        if expected.is_zero() { left } else { left.mul_f64(self.taken.as_secs_f64() / expected.as_secs_f64()) }
+    }
+}
+
+/// Minutes and seconds.
+fn clock(span: Duration) -> String {
+    let seconds = span.as_secs_f64().round() as u64;
+    format!("{:>2}:{:02}", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tbi_bench::campaign::sequence;
+    use tbi_bench::plan::Profile;
+
+    #[test]
+    fn remaining_time_follows_what_blocks_really_take() {
+        let plan = Plan::of_profile(Profile::Quick);
+        let specs = sequence(&plan);
+        let mut progress = Progress::new(&plan, &specs);
+        let planned = progress.remaining();
+        let first = progress.expected[0];
+        progress.block_done(first * 2, "");
+        assert_eq!(progress.remaining(), (planned - first) * 2);
+    }
+
+    #[test]
+    fn clocks_read_as_minutes_and_seconds() {
+        assert_eq!((clock(Duration::from_millis(5400)), clock(Duration::from_secs(605))), (" 0:05".into(), "10:05".into()));
+    }
+}
