@@ -61,7 +61,8 @@ impl ServerTiming {
 fn milliseconds_to_us(text: &str) -> Option<u64> {
     const DAY_US: f64 = 86_400e6;
     let us = text.parse::<f64>().ok()? * 1000.0;
-    (us.is_finite() && (0.0..DAY_US).contains(&us)).then_some(us.round() as u64)
+    // Rounded before the comparison too: just below a day must not become a day, which would not be read back.
+    ((0.0..DAY_US).contains(&us) && us.round() < DAY_US).then_some(us.round() as u64)
 }
 
 #[cfg(test)]
