@@ -1,0 +1,136 @@
+//! The delay line's core: what is held until when. Pure; time comes as an argument.
+//!
+//! Strictly first in, first out: a shorter delay set later never lets a packet overtake.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The last part of a wait is spun through, because a sleeping thread wakes some ten microseconds late.
+const SPIN: Duration = Duration::from_micros(50);
+/// Longest interval at which the queue is asked for packets.
+const LONGEST_POLL: Duration = Duration::from_micros(400);
+/// Shortest such interval.
+const SHORTEST_POLL: Duration = Duration::from_micros(20);
+/// A stamp older than this is a stepped clock, not a waiting packet.
+const OLDEST: Duration = Duration::from_millis(100);
+
+/// Packets in order of arrival, each with the instant of its release.
+#[derive(Debug)]
+pub struct Line<P> {
+    packets: VecDeque<(Instant, P)>,
+    expired: bool,
+}
+
+impl<P> Default for Line<P> {
+    fn default() -> Self {
+        Self { packets: VecDeque::new(), expired: false }
+    }
+}
+
+/// What to do until the next packet is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing is held.
+    Nothing,
+    /// Sleep that long, then look again.
+    Sleep(Duration),
+    /// Busy-wait until then.
+    Spin(Instant),
+}
+
+impl<P> Line<P> {
+    /// Holds a packet until `due`, or until the one before it is gone, whichever is later.
+    pub fn push(&mut self, packet: P, due: Instant) {
+        self.packets.push_back((due, packet));
+    }
+
+    /// Makes everything held due at once.
+    pub fn expire(&mut self) {
+        self.expired = !self.packets.is_empty();
+    }
+
+    /// The next packet, if it is due.
+    pub fn pop_due(&mut self, now: Instant) -> Option<P> {
+        let (due, _) = self.packets.front()?;
+        let gone = if self.expired || *due <= now { self.packets.pop_front() } else { None };
+        self.expired &= !self.packets.is_empty();
+        gone.map(|(_, packet)| packet)
+    }
+
+    /// How to wait. Never sleeps past the moment at which the queue should be asked again.
+    #[must_use]
+    pub fn next(&self, now: Instant, delay: Duration) -> Next {
+        let Some((due, _)) = self.packets.front() else { return Next::Nothing };
+        match due.saturating_duration_since(now) {
+            wait if wait > SPIN => Next::Sleep((wait - SPIN).min(poll_interval(delay))),
+            _ => Next::Spin(*due),
+        }
+    }
+}
+
+/// How often the queue is asked: often enough that a packet is heard of well before it is due.
+#[must_use]
+pub fn poll_interval(delay: Duration) -> Duration {
+    (delay / 4).clamp(SHORTEST_POLL, LONGEST_POLL)
+}
+
+/// When a packet arrived, given both clocks now and its stamp on the wall clock. Without a plausible stamp: now.
+#[must_use]
+pub fn arrival(now: Instant, wall: SystemTime, stamp: Option<SystemTime>) -> Instant {
+    let age = stamp.and_then(|stamp| wall.duration_since(stamp).ok()).filter(|age| *age <= OLDEST);
+    age.and_then(|age| now.checked_sub(age)).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn packets_leave_in_order_and_not_before_their_time() {
+        let start = Instant::now();
+        let mut line = Line::default();
+        line.push('a', start + 5 * MS);
+        line.push('b', start + 2 * MS);
+        assert_eq!(line.pop_due(start + 4 * MS), None);
+        assert_eq!(line.pop_due(start + 5 * MS), Some('a'));
+        assert_eq!(line.pop_due(start + 5 * MS), Some('b'));
+        assert_eq!(line.next(start, 5 * MS), Next::Nothing);
+    }
+
+    #[test]
+    fn letting_go_releases_only_what_is_held() {
+        let start = Instant::now();
+        let mut line = Line::default();
+        line.expire();
+        line.push('a', start + MS);
+        assert_eq!(line.pop_due(start), None);
+        line.expire();
+        assert_eq!(line.pop_due(start), Some('a'));
+        line.push('b', start + MS);
+        assert_eq!(line.pop_due(start), None);
+    }
+
+    #[test]
+    fn it_sleeps_while_it_can_and_spins_at_the_end() {
+        let start = Instant::now();
+        let mut line = Line::default();
+        line.push((), start + 20 * MS);
+        assert_eq!(line.next(start, 20 * MS), Next::Sleep(LONGEST_POLL));
+        let close = start + 20 * MS - Duration::from_micros(150);
+        assert_eq!(line.next(close, 20 * MS), Next::Sleep(Duration::from_micros(100)));
+        assert_eq!(line.next(start + 20 * MS - SPIN, 20 * MS), Next::Spin(start + 20 * MS));
+        assert_eq!(poll_interval(MS), Duration::from_micros(250));
+        assert_eq!(poll_interval(Duration::from_micros(1)), SHORTEST_POLL);
+    }
+
+    #[test]
+    fn stamps_count_unless_a_clock_stepped() {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        assert_eq!(arrival(now, wall, Some(wall - MS)), now - MS);
+        for strange in [None, Some(wall + MS), Some(wall - 200 * MS)] {
+            assert_eq!(arrival(now, wall, strange), now);
+        }
+    }
+}
