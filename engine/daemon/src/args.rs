@@ -1,5 +1,6 @@
 //! Command line and logging that all daemons have in common. Decides nothing; a daemon flattens [`DaemonArgs`] into its own arguments.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
@@ -33,7 +34,10 @@ pub fn init_tracing(daemon: &'static str, filter: &str) {
     let parsed = EnvFilter::try_new(filter);
     let complaint = parsed.as_ref().err().map(ToString::to_string);
     let filter = parsed.unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // The only failure is an already installed subscriber, which then stays in charge.
     let _already_installed = if std::env::var_os("TBI_LOG_FORMAT").is_some_and(|format| format == "json") {
         builder.json().try_init()
