@@ -98,6 +98,13 @@ impl Running {
         }
     }
 
+    /// Ends the whole group now and returns what was said.
+    #[must_use]
+    pub fn end(self) -> String {
+        self.kill_group();
+        [&self.stdout, &self.stderr].map(|pipe| pipe.recv_timeout(Duration::from_secs(5)).unwrap_or_default()).concat()
+    }
+
     fn group(&self) -> Pid {
         // Process ids fit: the kernel's limit is 2^22 (proc(5), pid_max).
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))

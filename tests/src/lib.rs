@@ -6,7 +6,9 @@
 
 pub mod child;
 pub mod lab;
+pub mod peers;
 pub mod repository;
+pub mod stand;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,54 @@
+//! The six QUIC classes of REQUIREMENTS A6, each made by the practice DUT and recognised from probes alone.
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use tbi_bench::control::practice_dut::{AltSvcPolicy, Behaviour, QuicPolicy, Scope, TcpPolicy};
+use tbi_bench::protocol::Protocol;
+use tbi_bench::quic_class::{QuicClass, classify};
+
+use super::world::World;
+
+/// QUIC classes.
+#[derive(Args)]
+pub struct Classes {
+    /// Probes per protocol.
+    #[arg(long, default_value_t = 20)]
+    probes: u32,
+}
+
+impl Classes {
+    pub async fn ask(self) -> Result<Value> {
+        let world = World::open()?;
+        let route = Behaviour::default();
+        let cases = [
+            (QuicClass::Pass, route),
+            (QuicClass::Decrypt, Behaviour { quic: QuicPolicy::Decrypt, tcp: TcpPolicy::Decrypt, ..route }),
+            (QuicClass::BlockSilent, Behaviour { quic: QuicPolicy::BlockSilent, ..route }),
+            (QuicClass::BlockActive, Behaviour { quic: QuicPolicy::BlockActive, ..route }),
+            (QuicClass::Strip, Behaviour { tcp: TcpPolicy::Decrypt, alt_svc: AltSvcPolicy::Strip, ..route }),
+            (QuicClass::Degrade, Behaviour { drop_per_mille: 100, drop_scope: Scope::Quic, ..route }),
+        ];
+        let mut rows = Vec::new();
+        for (class, behaviour) in cases {
+            world.behave(&behaviour).await?;
+            let h3 = world.probe(Protocol::H3, self.probes).await?;
+            let h2 = world.probe(Protocol::H2, self.probes).await?;
+            let verdict = classify(&h3, &h2);
+            ensure!(
+                verdict.class == class,
+                "{behaviour:?} was taken for {:?} instead of {class:?}: {}",
+                verdict.class,
+                verdict.evidence
+            );
+            let blocked = matches!(class, QuicClass::BlockSilent | QuicClass::BlockActive);
+            ensure!(
+                verdict.fallback_penalty.is_some() == blocked,
+                "{class:?}: fallback penalty is {:?}",
+                verdict.fallback_penalty
+            );
+            rows.push(json!({ "class": class, "verdict": verdict }));
+        }
+        Ok(json!({ "rows": rows }))
+    }
+}
