@@ -27,12 +27,13 @@ use crate::units::{Rate, Span};
 pub const PLAN_VERSION: u32 = 1;
 
 /// How much time a run takes and what it may call itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// Under a minute; every cost is indicative.
     Quick,
     /// Under three minutes on two cores; six pairs. Not RFC 9411: sustain phases are too short.
+    #[default]
     Short,
     /// Sustain phases of 300 s as RFC 9411 §4.3.4 recommends; hours.
     Full,

@@ -12,14 +12,14 @@ use super::world::World;
 
 /// Cable pull.
 #[derive(Args)]
-pub struct Cable {
+pub(crate) struct Cable {
     /// Which of the device's interfaces lose their cable.
     #[arg(long, default_values_t = [String::from("vlan2001")])]
     interface: Vec<String>,
 }
 
 impl Cable {
-    pub async fn ask(self) -> Result<Value> {
+    pub(crate) async fn ask(self) -> Result<Value> {
         let mut world = World::open()?;
         let mut before = 0;
         for protocol in Protocol::ALL {

@@ -11,14 +11,14 @@ use super::world::World;
 
 /// QUIC classes.
 #[derive(Args)]
-pub struct Classes {
+pub(crate) struct Classes {
     /// Probes per protocol.
     #[arg(long, default_value_t = 20)]
     probes: u32,
 }
 
 impl Classes {
-    pub async fn ask(self) -> Result<Value> {
+    pub(crate) async fn ask(self) -> Result<Value> {
         let world = World::open()?;
         let route = Behaviour::default();
         let cases = [

@@ -17,7 +17,7 @@ const MOST_TRIALS: u64 = 400;
 
 /// Interception classes in every behaviour.
 #[derive(Args)]
-pub struct Interception {
+pub(crate) struct Interception {
     /// Connections per behaviour, over all its protocols.
     #[arg(long, default_value_t = 5000)]
     connections: u64,
@@ -28,7 +28,7 @@ pub struct Interception {
 
 /// An interceptor that is not ours.
 #[derive(Args)]
-pub struct Stranger {
+pub(crate) struct Stranger {
     /// Connections.
     #[arg(long, default_value_t = 500)]
     connections: u64,
@@ -86,7 +86,7 @@ fn cases() -> Vec<Case> {
 }
 
 impl Interception {
-    pub async fn ask(self) -> Result<Value> {
+    pub(crate) async fn ask(self) -> Result<Value> {
         let mut world = World::open()?;
         let mut rows = Vec::new();
         for case in cases() {
@@ -126,7 +126,7 @@ impl Interception {
 }
 
 impl Stranger {
-    pub async fn ask(self) -> Result<Value> {
+    pub(crate) async fn ask(self) -> Result<Value> {
         let mut world = World::open()?;
         let counts = collect(&mut world, Protocol::H1, self.connections).await?;
         ensure!(

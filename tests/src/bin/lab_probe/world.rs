@@ -24,17 +24,17 @@ struct LabFile {
 }
 
 /// The lab.
-pub struct World {
-    pub engine: UnixClient,
-    pub dut: UnixClient,
-    pub targets: Vec<Target>,
+pub(crate) struct World {
+    pub(crate) engine: UnixClient,
+    pub(crate) dut: UnixClient,
+    pub(crate) targets: Vec<Target>,
     sources: Vec<ipnet::IpNet>,
-    pub trust: Trust,
+    pub(crate) trust: Trust,
     trials: u32,
 }
 
 impl World {
-    pub fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let dir = PathBuf::from(
             std::env::var_os("TBI_LAB").context("TBI_LAB is not set; start this with `tbi-agent lab exec`")?,
         );
@@ -50,12 +50,12 @@ impl World {
         })
     }
 
-    pub async fn behave(&self, behaviour: &Behaviour) -> Result<()> {
+    pub(crate) async fn behave(&self, behaviour: &Behaviour) -> Result<()> {
         let _in_force: Behaviour = self.dut.put_json("/v1/behaviour", behaviour).await?;
         Ok(())
     }
 
-    pub async fn probe(&self, protocol: Protocol, count: u32) -> Result<ProbeReport> {
+    pub(crate) async fn probe(&self, protocol: Protocol, count: u32) -> Result<ProbeReport> {
         let stride = (self.targets.len() / count as usize).max(1);
         let order = ProbeOrder {
             protocol,
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// Closed loop, one transaction per connection, for `sustain`.
-    pub async fn connections(&mut self, protocol: Protocol, sustain: Span, seed: u64) -> Result<TrialReport> {
+    pub(crate) async fn connections(&mut self, protocol: Protocol, sustain: Span, seed: u64) -> Result<TrialReport> {
         self.trials += 1;
         let order = TrialOrder {
             protocol,
@@ -106,10 +106,10 @@ impl World {
     }
 }
 
-pub fn print(document: &serde_json::Value) {
+pub(crate) fn print(document: &serde_json::Value) {
     println!("{document:#}");
 }
 
-pub fn complain(error: &anyhow::Error) {
+pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("{error:#}");
 }
