@@ -7,6 +7,8 @@
 pub mod child;
 pub mod lab;
 pub mod peers;
+pub mod pki;
+pub mod processes;
 pub mod repository;
 pub mod stand;
 
