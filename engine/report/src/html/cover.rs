@@ -1,0 +1,122 @@
+//! The cover: verdict, validity, and what decryption costs in one sentence and four numbers per protocol.
+
+use tbi_bench::protocol::Protocol;
+use tbi_bench::record::{Kpi, RunRecord, Verdict};
+
+use crate::claim::{self, Bound, Claim};
+use crate::number;
+use crate::words;
+
+pub(crate) struct Cover {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) verdict: &'static str,
+    pub(crate) verdict_class: &'static str,
+    pub(crate) verdict_sentence: &'static str,
+    pub(crate) labels: Vec<String>,
+    pub(crate) protocols: Vec<Headline>,
+    pub(crate) reasons: Vec<String>,
+    pub(crate) facts: Vec<(&'static str, String)>,
+}
+
+/// What a protocol costs.
+pub(crate) struct Headline {
+    pub(crate) sentence: String,
+    pub(crate) cards: Vec<Card>,
+}
+
+/// One large number.
+pub(crate) struct Card {
+    pub(crate) title: String,
+    pub(crate) ratio: String,
+    pub(crate) interval: String,
+    pub(crate) values: String,
+    pub(crate) mark: &'static str,
+}
+
+impl Cover {
+    pub(crate) fn of(record: &RunRecord) -> Self {
+        let verdict_class = match record.verdict {
+            Verdict::Passed => "good",
+            Verdict::Failed => "bad",
+            Verdict::NotMeasured => "void",
+        };
+        Self {
+            name: record.plan.name.clone(),
+            id: record.id.clone(),
+            verdict: words::verdict(record.verdict),
+            verdict_class,
+            verdict_sentence: words::verdict_sentence(record.verdict, record.thresholds.len()),
+            labels: claim::labels(record),
+            protocols: claim::protocols(record)
+                .into_iter()
+                .map(|protocol| Headline { sentence: claim::headline(record, protocol), cards: cards(record, protocol) })
+                .collect(),
+            reasons: record.reasons.clone(),
+            facts: facts(record),
+        }
+    }
+}
+
+fn cards(record: &RunRecord, protocol: Protocol) -> Vec<Card> {
+    [Kpi::HandshakeTime, Kpi::TimeToFirstByte, Kpi::TransactionsPerSecond, Kpi::Throughput]
+        .into_iter()
+        .filter_map(|kpi| claim::headline_row(record, protocol, kpi))
+        .filter_map(|row| {
+            let Claim::Claimed(cost, bound) = Claim::of(record, row) else { return None };
+            let interval = match (cost.low, cost.high) {
+                (Some(low), Some(high)) => format!("{} – {}", number::ratio(low), number::ratio(high)),
+                _ => "one pair, no interval".to_owned(),
+            };
+            let ratio = match bound {
+                Bound::Neither => number::NONE.to_owned(),
+                _ => format!("{}{}", bound.sign(), number::ratio(cost.ratio)),
+            };
+            Some(Card {
+                title: format!("{}, {}", row.kpi.title(), words::object(row.object)),
+                ratio,
+                interval,
+                values: format!("{} against {} {}", number::optional(row.on), number::optional(row.bypass), row.unit),
+                mark: match bound {
+                    Bound::Exact if cost.indicative => "indicative",
+                    Bound::Exact if claim::covers_one(&cost) => "not distinguishable from no cost",
+                    Bound::Exact => "",
+                    Bound::AtLeast => "bench-limited: the cost is at least this",
+                    Bound::Neither => "bench-limited in both arms: no claim",
+                    Bound::BenchShare => "bench-limited",
+                },
+            })
+        })
+        .collect()
+}
+
+fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
+    let plan = &record.plan;
+    let dut = &record.dut;
+    let device = [&dut.vendor, &dut.model, &dut.version].map(String::as_str);
+    let device: Vec<&str> = device.into_iter().filter(|word| !word.is_empty()).collect();
+    let measured = record.blocks.iter().filter(|block| block.void.is_none()).count();
+    vec![
+        ("Started", record.started.clone()),
+        ("Ended", format!("{} ({})", record.ended, words::status(record.status))),
+        ("Device under test", if device.is_empty() { "not known".to_owned() } else { device.join(" ") }),
+        ("Tester", format!("TLSStress.Art TBI, {} {}", record.tool.name, record.tool.version)),
+        ("Experiment", words::experiment(plan.experiment).to_owned()),
+        ("Protocols", claim::protocols(record).into_iter().map(words::protocol).collect::<Vec<_>>().join(", ")),
+        ("TLS", format!("{}; {} certificates", words::tls(plan), words::key(plan.key))),
+        ("Addresses", format!("{}; {} personas as servers", words::family(plan.family), number::count(plan.personas.into()))),
+        (
+            "Measured",
+            format!(
+                "{} of {} blocks count; plan: {} and {} reference blocks, sustain phase {}, seed {}",
+                measured,
+                record.blocks.len(),
+                words::pairs(plan.pairs),
+                plan.reference_blocks,
+                number::span(plan.phases.sustain),
+                plan.seed
+            ),
+        ),
+        ("Run", record.id.clone()),
+    ]
+}
