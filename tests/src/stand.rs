@@ -34,7 +34,11 @@ impl Daemon {
     /// Starts `command` (with `--socket` added) and waits until it says that it is ready.
     pub async fn start(mut command: Command, socket: &Path) -> Self {
         command.arg("--socket").arg(socket);
-        let running = Running::start(&mut command);
+        Self::adopt(Running::start(&mut command), socket).await
+    }
+
+    /// The daemon that answers on `socket`, started by `running` in whatever way.
+    pub async fn adopt(running: Running, socket: &Path) -> Self {
         let client = UnixClient::new(socket);
         if let Err(error) = client.wait_ready(READY).await {
             panic!("{error}; it said:\n{}", running.end());

@@ -117,7 +117,9 @@ pub fn probes(data: &[u8]) {
     let verdict = quic_class::classify(&h3, &h2);
     assert!(verdict.evidence.ends_with('.'));
     assert_eq!(verdict.leaks.is_empty(), verdict.class != quic_class::QuicClass::Mixed);
-    for expected in [Expected::Class(Interception::Intercepted), Expected::Class(Interception::EndToEnd), Expected::Blocked] {
+    for expected in
+        [Expected::Class(Interception::Intercepted), Expected::Class(Interception::EndToEnd), Expected::Blocked]
+    {
         if let Err(error) = mode_check::verify(&h3, expected) {
             assert!(!error.to_string().is_empty());
         }
@@ -149,7 +151,12 @@ pub fn statistics(data: &[u8]) {
     let pairs: Vec<paired::Pair> = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     if let Ok(cost) = paired::estimate(&pairs, 1, 100) {
         assert!(cost.ratio.is_finite() && cost.ratio > 0.0 && cost.difference.is_finite());
-        assert!([cost.low, cost.high, cost.difference_low, cost.difference_high].iter().flatten().all(|end| end.is_finite()));
+        assert!(
+            [cost.low, cost.high, cost.difference_low, cost.difference_high]
+                .iter()
+                .flatten()
+                .all(|end| end.is_finite())
+        );
         assert!(cost.low.is_none_or(|low| low <= cost.ratio * (1.0 + 1e-9)));
     }
     if let Some(trend) = steady::mann_kendall(&values) {
@@ -157,7 +164,10 @@ pub fn statistics(data: &[u8]) {
     }
     let _steadiness = steady::judge(&values, &values, values.len());
     if let [sd, width, ..] = values[..] {
-        assert!(paired::required_pairs(sd, width).is_ok_and(|pairs| pairs >= 2) || paired::required_pairs(sd, width).is_err());
+        assert!(
+            paired::required_pairs(sd, width).is_ok_and(|pairs| pairs >= 2)
+                || paired::required_pairs(sd, width).is_err()
+        );
     }
 }
 
