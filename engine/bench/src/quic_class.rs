@@ -204,8 +204,12 @@ fn answered(probe: &Probe) -> bool {
 }
 
 fn alt_svc(h2: &[Probe]) -> AltSvc {
-    let kept = h2.iter().filter(|probe| probe.alt_svc == Some(true)).count();
-    let stripped = h2.iter().filter(|probe| probe.alt_svc == Some(false)).count();
+    // Only responses of personas count: an error or block page of the device never had the header.
+    let from_persona = |probe: &&Probe| {
+        probe.failure.is_none() && matches!(probe.interception, Interception::EndToEnd | Interception::Intercepted)
+    };
+    let count = |present: bool| h2.iter().filter(from_persona).filter(|probe| probe.alt_svc == Some(present)).count();
+    let (kept, stripped) = (count(true), count(false));
     match (kept, stripped) {
         (0, 0) => AltSvc::Unseen,
         (_, 0) => AltSvc::Kept,

@@ -170,6 +170,16 @@ fn alt_svc_removed_for_some_is_a_leak() {
 }
 
 #[test]
+fn pages_that_are_not_the_personas_say_nothing_of_alt_svc() {
+    let h3 = || spread(20, |persona| ok(persona, EndToEnd, 12, 0));
+    let block_page = Probe { interception: Altered, ..h2(false) };
+    let error_page = Probe { alt_svc: Some(false), ..failed("a", Cause::HttpStatus, Fault::Peer, false) };
+    assert_eq!(class(h3(), vec![h2(true), block_page.clone(), error_page.clone()]), QuicClass::Pass);
+    let verdict = classify(&report(h3()), &report(vec![block_page, error_page]));
+    assert_eq!((verdict.class, verdict.alt_svc), (QuicClass::Pass, AltSvc::Unseen));
+}
+
+#[test]
 fn what_cannot_be_judged_says_what_to_repair() {
     let untrusted = |persona: &str| failed(persona, Cause::CertificateUntrusted, Fault::Path, false);
     let local = |persona: &str| failed(persona, Cause::LocalResource, Fault::Local, false);

@@ -13,7 +13,9 @@ fn every_committed_input_keeps_the_promises() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus");
     for (name, body) in bench::TARGETS {
         let mut inputs = 0;
-        for entry in std::fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name} has no corpus: {error}")) {
+        for entry in
+            std::fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name} has no corpus: {error}"))
+        {
             let path = entry.unwrap().path();
             let input = std::fs::read(&path).unwrap();
             // The name of the input that fails is the only thing the panic itself would not say.
