@@ -1,16 +1,20 @@
 //! `cargo tbi soak`: campaigns too long for every change, started by hand or at night.
 //!
-//! A campaign is a test marked `#[ignore]` that reads its length from the environment, or a fuzzer; it is run against release builds.
+//! A campaign is a question `lab-probe` asks in a lab, or a fuzzer; both are also part of the tests, with shorter lengths.
 
-use std::process::ExitCode;
+use std::fs;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::command::{become_program, output_of, print, say, succeed};
 use crate::packages;
 use crate::run;
 use crate::workspace::{Profile, Workspace};
+
+/// The fuzz targets, a workspace of its own.
+const FUZZ_HOME: &str = "tests/fuzz";
 
 /// Run a long campaign.
 #[derive(Args)]
@@ -76,25 +80,31 @@ impl Soak {
 fn interception(workspace: &Workspace, connections: u64) -> Result<ExitCode> {
     packages::ensure(&[packages::BUILD, packages::LAB])?;
     run::build(workspace)?;
-    let mut test = workspace.cargo();
-    test.args(["test", "--release", "--locked", "--package", "tbi-tests", "--test", "lab_interception"])
-        .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
-        .env("TBI_BIN_DIR", workspace.programs(Profile::Release))
-        .env("TBI_SOAK_CONNECTIONS", connections.to_string());
-    become_program(&mut test)
+    succeed(workspace.cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "tbi-tests",
+        "--bin",
+        "lab-probe",
+    ]))?;
+    let mut lab = Command::new(workspace.program(Profile::Release, "tbi-agent")?);
+    lab.args(["lab", "exec", "--"]).arg(workspace.program(Profile::Release, "lab-probe")?);
+    lab.args(["interception", "--connections", &connections.to_string()]);
+    become_program(&mut lab)
 }
 
 fn fuzz(workspace: &Workspace, minutes: u64) -> Result<ExitCode> {
-    let home = workspace.root().join("tests/fuzz");
     let cargo_fuzz = |arguments: &[&str]| {
         // Through rustup's cargo: `+nightly` is its word, and our own cargo is already the pinned one.
-        let mut command = std::process::Command::new("cargo");
-        command.arg("+nightly").arg("fuzz").args(arguments).current_dir(&home);
+        let mut command = Command::new("cargo");
+        command.args(["+nightly", "fuzz"]).args(arguments).current_dir(workspace.root());
         // Set by the cargo that runs us, they would pin the toolchain and the target directory of the other workspace.
         command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("CARGO_TARGET_DIR");
         command
     };
-    let Ok(targets) = output_of(&mut cargo_fuzz(&["list"])) else {
+    let Ok(targets) = output_of(&mut cargo_fuzz(&["list", "--fuzz-dir", FUZZ_HOME])) else {
         bail!(
             "fuzzing needs a nightly toolchain and cargo-fuzz; type: rustup toolchain install nightly && cargo install cargo-fuzz"
         );
@@ -102,7 +112,11 @@ fn fuzz(workspace: &Workspace, minutes: u64) -> Result<ExitCode> {
     let seconds = format!("-max_total_time={}", minutes.saturating_mul(60));
     for target in targets.lines() {
         say(&format!("fuzzing {target} for {minutes} min"));
-        succeed(&mut cargo_fuzz(&["run", target, "--", &seconds]))?;
+        // libFuzzer adds what it finds to the first directory; the committed corpus stays as it is.
+        let found = workspace.output().join("fuzz").join(target);
+        fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
+        let (found, corpus) = (found.to_string_lossy().into_owned(), format!("{FUZZ_HOME}/corpus/{target}"));
+        succeed(&mut cargo_fuzz(&["run", "--fuzz-dir", FUZZ_HOME, target, &found, &corpus, "--", &seconds]))?;
     }
     Ok(ExitCode::SUCCESS)
 }
