@@ -1,0 +1,51 @@
+//! A deadline that costs nothing to move: the timer is only touched when it fires, not at every request.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+/// A deadline that is moved often and reached seldom.
+#[derive(Debug)]
+pub struct Watchdog {
+    sleep: Pin<Box<Sleep>>,
+    deadline: Instant,
+}
+
+impl Watchdog {
+    /// Fires at `deadline`.
+    #[must_use]
+    pub fn new(deadline: Instant) -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep_until(deadline.into())), deadline }
+    }
+
+    /// Moves the deadline to `after` from `now`; never earlier than a deadline set before by more than the timer's slack.
+    pub fn restart(&mut self, now: Instant, after: Duration) {
+        self.deadline = now + after;
+    }
+
+    /// Runs `future`; `None` when the deadline passes first, in which case the future is dropped.
+    pub async fn guard<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll(cx).map(|()| None),
+        })
+        .await
+    }
+
+    /// Ready once the deadline has passed.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= self.deadline {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(self.deadline.into());
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Trials against real personas on loopback: the engine's record agrees with itself and with what the personas saw.
+
+mod common;
+
+use common::{Stand, order};
+use tbi_bench::control::engine::{Arrivals, Load};
+use tbi_bench::object::Object;
+use tbi_bench::protocol::Protocol;
+use tbi_bench::units::Rate;
+
+#[test]
+fn closed_loop_keeps_connections_busy_on_every_protocol() {
+    let stand = Stand::start(3);
+    for protocol in Protocol::ALL {
+        let mut order = order(&stand, protocol);
+        order.load = Load::Closed { connections: 4, streams: if protocol == Protocol::H1 { 1 } else { 5 } };
+        order.transactions_per_connection = 50;
+        let report = stand.run(order);
+        assert!(report.errors.is_empty(), "{protocol}: {:?}", report.errors);
+        common::check_sums(&report);
+        assert!(report.attempts.succeeded > 100, "{protocol}: {:?}", report.attempts);
+        assert_eq!(report.proof.end_to_end, report.proof.total(), "{protocol}: {:?}", report.proof);
+        assert_eq!(report.body_bytes, report.attempts.succeeded * 1024);
+        assert!(report.timings.dut_added.len() > 0 && report.observed.resumed == 0);
+        assert_eq!(report.observed.alt_svc > 0, protocol != Protocol::H3, "{protocol}: {:?}", report.observed);
+        assert_eq!(report.observed.quic_packets_sent > 0, protocol == Protocol::H3);
+        assert!(report.ticks.len() >= 2, "{:?}", report.ticks.len());
+    }
+}
+
+#[test]
+fn open_loop_keeps_its_schedule_and_a_connection_per_arrival() {
+    let stand = Stand::start(3);
+    for protocol in Protocol::ALL {
+        let mut order = order(&stand, protocol);
+        order.object = Object::Mix;
+        order.load = Load::Open { rate: Rate::per_second(50).unwrap(), arrivals: Arrivals::Poisson, max_in_flight: 100 };
+        let report = stand.run(order);
+        assert!(report.errors.is_empty(), "{protocol}: {:?}", report.errors);
+        common::check_sums(&report);
+        assert!((20..=100).contains(&report.attempts.scheduled), "{protocol}: {:?}", report.attempts);
+        assert_eq!(report.attempts.scheduled, report.attempts.connections);
+        assert_eq!(report.timings.schedule_lag.len(), report.attempts.sent);
+        assert_eq!(report.timings.handshake_response.len(), report.attempts.connections);
+        assert_eq!(report.proof.end_to_end, report.proof.total(), "{protocol}: {:?}", report.proof);
+    }
+}
