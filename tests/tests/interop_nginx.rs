@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use tbi_bench::control::engine::{Cause, TlsVersions};
+use tbi_bench::control::engine::{Cause, Group, TlsVersions};
 use tbi_bench::object::Object;
 use tbi_bench::protocol::Protocol;
 use tbi_tests::peers::{Nginx, PEER_NAME};
@@ -22,6 +22,8 @@ async fn interop_engine_loads_nginx() {
                 let what = format!("{protocol}-{versions:?}-{object}");
                 let mut order = stand::order(protocol, LOOPBACK, nginx.port, PEER_NAME, &nginx.ca);
                 order.tls.versions = versions;
+                // RFC 8422 §5.1.1: in TLS 1.2 the groups also say which certificates are understood; OpenSSL holds to it.
+                order.tls.groups = vec![Group::X25519, Group::P256];
                 order.object = object;
                 let report = trial(&engine, &what.to_lowercase().replace('.', ""), &order).await;
                 assert!(report.attempts.succeeded > 0 && report.attempts.failed == 0, "{what}: {:?}", report.errors);

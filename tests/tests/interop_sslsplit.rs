@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use tbi_bench::control::engine::{Cause, TlsVersions};
+use tbi_bench::control::engine::{Cause, Group, TlsVersions};
 use tbi_bench::protocol::Protocol;
 use tbi_daemon::UnixClient;
 use tbi_tests::child::Running;
@@ -30,6 +30,8 @@ async fn interop_sslsplit_is_seen_on_every_connection() {
 
     let mut order = stand::order(Protocol::H1, address, 443, SERVER_NAME, &home.join("persona-ca/ca.pem"));
     order.tls.versions = TlsVersions::Tls12;
+    // RFC 8422 §5.1.1: in TLS 1.2 the groups also say which certificates are understood; OpenSSL holds to it.
+    order.tls.groups = vec![Group::X25519, Group::P256];
 
     // An agent that does not trust the interceptor's CA says so, and claims nothing.
     let report = trial(&engine, "untrusted", &order).await;

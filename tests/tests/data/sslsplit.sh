@@ -10,17 +10,17 @@ for room in agents interceptor personas; do
     ip netns add "$room"
     ip -n "$room" link set lo up
 done
-ip link add up netns agents type veth peer name inside netns interceptor
-ip link add outside netns interceptor type veth peer name down netns personas
+ip link add leg1 netns agents type veth peer name inside netns interceptor
+ip link add outside netns interceptor type veth peer name leg2 netns personas
 # 198.18.0.0/15 is for benchmarks (RFC 2544).
-ip -n agents address add 198.18.1.2/24 dev up
+ip -n agents address add 198.18.1.2/24 dev leg1
 ip -n interceptor address add 198.18.1.1/24 dev inside
 ip -n interceptor address add 198.18.2.1/24 dev outside
-ip -n personas address add 198.18.2.2/24 dev down
-ip -n agents link set up up
+ip -n personas address add 198.18.2.2/24 dev leg2
+ip -n agents link set leg1 up
 ip -n interceptor link set inside up
 ip -n interceptor link set outside up
-ip -n personas link set down up
+ip -n personas link set leg2 up
 ip -n agents route add default via 198.18.1.1
 ip -n personas route add default via 198.18.2.1
 ip netns exec interceptor nft 'table ip interceptor {
