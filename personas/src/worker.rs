@@ -91,6 +91,10 @@ pub(crate) async fn run(worker: Arc<Worker>, sockets: Sockets, on_ready: impl Fn
     Ok(())
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one match; boxing would cost an allocation per connection"
+)]
 enum Event {
     Ended(Result<(), JoinError>),
     Tcp(io::Result<(TcpStream, SocketAddr)>),
