@@ -163,9 +163,9 @@ impl<T> H2Client<T> {
         }
         if !data.padding_due {
             let taken = data.content.min(input.len());
+            self.count(data, taken, on_event);
             data.content -= taken;
             *input = &input[taken..];
-            self.count(data.stream, taken, on_event);
             let skipped = if data.content == 0 { data.padding.min(input.len()) } else { 0 };
             data.padding -= skipped;
             *input = &input[skipped..];
@@ -190,15 +190,17 @@ impl<T> H2Client<T> {
         Ok(())
     }
 
-    fn count(&mut self, id: u32, bytes: usize, on_event: &mut impl FnMut(Event<'_, T>)) {
+    /// Counts `bytes` of what is left of a frame. Whether the frame fits is judged by all that is left, not by what the input holds.
+    fn count(&mut self, data: Data, bytes: usize, on_event: &mut impl FnMut(Event<'_, T>)) {
+        let id = data.stream;
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if stream.stage != Stage::Body {
             return self.fail(id, Malformed::Status, on_event);
         }
-        stream.body += bytes as u64;
-        if stream.expected.is_some_and(|expected| stream.body > expected) {
+        if stream.expected.is_some_and(|expected| stream.body + data.content as u64 > expected) {
             return self.fail(id, Malformed::BodyLength, on_event);
         }
+        stream.body += bytes as u64;
         if bytes > 0 {
             on_event(Event::Data { stream: id, context: &mut stream.context, bytes: bytes as u32 });
         }
