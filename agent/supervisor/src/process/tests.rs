@@ -1,0 +1,1 @@
+//! Decisions as tables; children with real programs in real namespaces.
