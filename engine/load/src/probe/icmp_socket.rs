@@ -52,10 +52,24 @@ impl IcmpSocket {
     /// Waits until the path says that it does not deliver.
     pub(super) async fn refused(&self) -> Failure {
         loop {
-            if let Some(error) = self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let kept = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(error) = kept.or_else(|| self.io.take_error().ok().flatten()) {
                 return Failure::connect(&error);
             }
-            self.told.notified().await;
+            // Nothing is lost when an arm is cancelled: the error stays with the socket or in `error`.
+            tokio::select! {
+                () = self.told.notified() => {}
+                // An ICMP error alone makes the socket neither readable nor writable for tokio.
+                _ready = self.io.ready(Interest::ERROR) => {
+                    let _cleared = self.io.try_io(Interest::ERROR, || match self.io.take_error()? {
+                        Some(error) => {
+                            self.keep(error);
+                            Ok(())
+                        }
+                        None => Err(io::ErrorKind::WouldBlock.into()),
+                    });
+                }
+            }
         }
     }
 
