@@ -9,7 +9,7 @@ mod error;
 mod namespace;
 mod observe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 

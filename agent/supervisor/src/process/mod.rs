@@ -31,8 +31,7 @@ use tokio::sync::Notify;
 
 use crate::network::NetworkError;
 
-#[expect(unused_imports, reason = "named by who handles the error of Backoff::new")]
-pub(crate) use backoff::{Backoff, BackoffError};
+pub(crate) use backoff::Backoff;
 pub(crate) use children::Children;
 pub(crate) use supervisor::{Standing, SuperviseError, Supervisor};
 
