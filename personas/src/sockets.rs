@@ -33,6 +33,9 @@ pub struct SocketError {
 pub(crate) fn open(workers: u32, port: u16) -> Result<(Vec<Sockets>, u16), SocketError> {
     /// A port free for TCP but not for UDP is rare; so many in a row mean that something else is wrong.
     const TRIES: usize = 16;
+    if port != 0 {
+        must_be_free(port)?;
+    }
     let mut tried = 0;
     let (first, port) = loop {
         let tcp = tcp(port).map_err(|source| SocketError { protocol: "TCP", port, source })?;
@@ -52,6 +55,16 @@ pub(crate) fn open(workers: u32, port: u16) -> Result<(Vec<Sockets>, u16), Socke
         });
     }
     Ok((all, port))
+}
+
+/// SO_REUSEPORT would let a forgotten predecessor of the same user keep its share of the connections, so somebody on the port is an error.
+fn must_be_free(port: u16) -> Result<(), SocketError> {
+    let probe = |kind, protocol| {
+        let socket = unbound(kind, protocol)?;
+        bind(&socket, port)
+    };
+    probe(Type::STREAM, Protocol::TCP).map_err(|source| SocketError { protocol: "TCP", port, source })?;
+    probe(Type::DGRAM, Protocol::UDP).map_err(|source| SocketError { protocol: "UDP", port, source })
 }
 
 fn tcp(port: u16) -> io::Result<TcpListener> {
@@ -78,14 +91,23 @@ fn udp(port: u16) -> io::Result<UdpSocket> {
 }
 
 fn bound(kind: Type, protocol: Protocol, port: u16) -> io::Result<Socket> {
+    let socket = unbound(kind, protocol)?;
+    socket.set_reuse_port(true)?;
+    bind(&socket, port)?;
+    Ok(socket)
+}
+
+fn unbound(kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV6, kind, Some(protocol))?;
     socket.set_only_v6(false)?;
-    socket.set_reuse_port(true)?;
     if kind == Type::STREAM {
         // A restarted daemon must not wait for TIME_WAIT of its predecessor.
         socket.set_reuse_address(true)?;
     }
     socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
     Ok(socket)
+}
+
+fn bind(socket: &Socket, port: u16) -> io::Result<()> {
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())
 }

@@ -6,7 +6,7 @@ mod common;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::{BANK, BOTH, Client, ONLY_12, SHOP, SOON, daemon, metric, start};
+use common::{BANK, BOTH, Client, ONLY_12, SHOP, SOON, command, daemon, metric, start, words};
 use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
 use tbi_bench::control::personas::{KeyKind, PersonasStatus};
@@ -112,4 +112,60 @@ async fn stopping_tells_open_connections_and_ends_in_time() {
     let mut rest = Vec::new();
     tls.read_to_end(&mut rest).await.unwrap();
     assert_eq!(health.readiness(), Ok(()), "workers that end by wish are no failure");
+}
+
+#[tokio::test]
+async fn a_head_without_measure_is_refused() {
+    let running = start(KeyKind::EcdsaP256);
+    let path = format!("/{}", "x".repeat(40_000));
+    for protocol in Protocol::ALL {
+        if let Ok(reply) = running.client.get(protocol, "127.0.0.1", BANK, &path).await {
+            assert!(reply.status.is_client_error() && reply.status != 404, "{protocol} {}", reply.status);
+        }
+        running.client.get(protocol, "127.0.0.1", BANK, "/").await.unwrap();
+    }
+    running.stop();
+}
+
+#[tokio::test]
+async fn a_client_that_never_says_hello_is_let_go() {
+    let daemon = daemon().await;
+    let mut silent = TcpStream::connect(("127.0.0.1", daemon.client.port)).await.unwrap();
+    let mut slow = TcpStream::connect(("127.0.0.1", daemon.client.port)).await.unwrap();
+    // A record header that announces more than ever comes.
+    slow.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
+    for tcp in [&mut silent, &mut slow] {
+        let mut nothing = Vec::new();
+        tokio::time::timeout(SOON, tcp.read_to_end(&mut nothing)).await.unwrap().unwrap();
+        assert!(nothing.is_empty());
+    }
+    assert_eq!(metric(&daemon.control, "tbi_personas_handshake_failures_total{transport=\"tcp\"}").await, 2);
+}
+
+#[tokio::test]
+async fn the_program_stops_by_signal_and_cleans_up() {
+    let mut daemon = daemon().await;
+    daemon.client.get(Protocol::H3, "127.0.0.1", BANK, "/").await.unwrap();
+    let openapi: serde_json::Value = daemon.control.get_json("/openapi.json").await.unwrap();
+    assert!(openapi["paths"]["/v1/status"].is_object() && openapi["paths"]["/v1/ca.pem"].is_object(), "{openapi}");
+    let pid = nix::unistd::Pid::from_raw(daemon.child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let (code, socket) =
+        tokio::task::spawn_blocking(move || (daemon.child.wait().unwrap().code(), daemon.control.socket().exists()))
+            .await
+            .unwrap();
+    assert_eq!((code, socket), (Some(0), false));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_one_sentence() {
+    let first = daemon().await;
+    let mut words = words(&first.dir.path().join("ca"), KeyKind::EcdsaP256);
+    words.port = first.client.port;
+    let (config, socket) = (first.dir.path().join("second.json"), first.dir.path().join("second.sock"));
+    std::fs::write(&config, serde_json::to_vec(&words).unwrap()).unwrap();
+    let output = tokio::task::spawn_blocking(move || command(&config, &socket).output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(&format!("cannot listen on TCP port {}", first.client.port)), "{said}");
 }
