@@ -114,12 +114,12 @@ impl Bound {
     pub(crate) fn words(self) -> Option<&'static str> {
         match self {
             Bound::Exact => None,
-            Bound::AtLeast => {
-                Some("bench-limited: BYPASS could be faster than the bench, so decryption costs at least what the ratio says")
-            }
-            Bound::Neither => {
-                Some("bench-limited in both arms: the device could be faster than the bench either way, so the ratio bounds nothing")
-            }
+            Bound::AtLeast => Some(
+                "bench-limited: BYPASS could be faster than the bench, so decryption costs at least what the ratio says",
+            ),
+            Bound::Neither => Some(
+                "bench-limited in both arms: the device could be faster than the bench either way, so the ratio bounds nothing",
+            ),
             Bound::BenchShare => Some("bench-limited: queueing in the bench itself is part of this time"),
         }
     }
@@ -147,9 +147,13 @@ pub(crate) fn remarks(record: &RunRecord, row: &ResultRow, claim: Claim) -> Vec<
     let mut remarks = Vec::new();
     match claim {
         Claim::Withheld => remarks.push(withheld_words(record).to_owned()),
-        Claim::NotMeasured if row.note.is_none() => remarks.push("no whole pair was measured, so no cost is claimed".to_owned()),
+        Claim::NotMeasured if row.note.is_none() => {
+            remarks.push("no whole pair was measured, so no cost is claimed".to_owned())
+        }
         Claim::NotMeasured => {}
-        Claim::NotClaimed(_) if HeadroomGrade::of(row) == HeadroomGrade::Limited => remarks.push("bench-limited".to_owned()),
+        Claim::NotClaimed(_) if HeadroomGrade::of(row) == HeadroomGrade::Limited => {
+            remarks.push("bench-limited".to_owned())
+        }
         Claim::NotClaimed(_) => {}
         Claim::Claimed(cost, bound) => {
             remarks.extend(bound.words().map(str::to_owned));
@@ -219,7 +223,8 @@ pub(crate) fn headline(record: &RunRecord, protocol: Protocol) -> String {
                 refusal.get_or_insert_with(|| withheld_words(record).to_owned());
             }
             Claim::NotMeasured | Claim::NotClaimed(_) => {
-                refusal.get_or_insert_with(|| row.note.clone().unwrap_or_else(|| "no whole pair was measured".to_owned()));
+                refusal
+                    .get_or_insert_with(|| row.note.clone().unwrap_or_else(|| "no whole pair was measured".to_owned()));
             }
         }
     }
@@ -256,7 +261,9 @@ fn phrase(row: &ResultRow, cost: Cost, bound: Bound) -> String {
         let difference = number::signed(cost.difference);
         format!("{title} is {ratio} times that of BYPASS{interval}, a difference of {difference} {}", row.unit)
     } else if bound == Bound::AtLeast {
-        return format!("{title} with ON is at most {ratio} of BYPASS{interval}: BYPASS was bench-limited, the cost may be larger");
+        return format!(
+            "{title} with ON is at most {ratio} of BYPASS{interval}: BYPASS was bench-limited, the cost may be larger"
+        );
     } else {
         format!("{title} with ON is {ratio} of BYPASS{interval}")
     };
@@ -288,7 +295,8 @@ pub(crate) fn labels(record: &RunRecord) -> Vec<String> {
     } else if record.certificate.as_ref().is_some_and(|certificate| !certificate.holds) {
         labels.push("bench certificate does not hold".to_owned());
     }
-    let pairs = record.results.iter().filter_map(|row| row.cost).filter(|cost| cost.indicative).map(|cost| cost.pairs).min();
+    let pairs =
+        record.results.iter().filter_map(|row| row.cost).filter(|cost| cost.indicative).map(|cost| cost.pairs).min();
     if let Some(pairs) = pairs {
         labels.push(format!("indicative: {}", words::pairs(pairs)));
     }

@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn number_lists_stay_on_one_line() {
-        let value = serde_json::json!({ "a": [[1, 2], [3, 4]], "b": ["x", "y"], "c": [], "d": {}, "e": [{ "f": null }] });
+        let value =
+            serde_json::json!({ "a": [[1, 2], [3, 4]], "b": ["x", "y"], "c": [], "d": {}, "e": [{ "f": null }] });
         let mut out = Vec::new();
         value.serialize(&mut Serializer::with_formatter(&mut out, Layout::default())).unwrap();
         let expected = "{\n  \"a\": [[1,2],[3,4]],\n  \"b\": [\n    \"x\",\n    \"y\"\n  ],\n  \"c\": [],\n  \"d\": {},\n  \

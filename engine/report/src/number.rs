@@ -45,17 +45,6 @@ pub(crate) fn signed(number: f64) -> String {
     if number > 0.0 && text.chars().any(|c| c.is_ascii_digit() && c != '0') { format!("+{text}") } else { text }
 }
 
-/// A change in per cent from a ratio, with sign: 2.31 is `+131 %`.
-pub(crate) fn change(ratio: f64) -> String {
-    if !ratio.is_finite() {
-        return NONE.to_owned();
-    }
-    let percent = (ratio - 1.0) * 100.0;
-    let decimals = usize::from(percent.abs() < 9.95);
-    let text = fixed(percent, decimals);
-    if percent > 0.0 && text != "0.0" { format!("+{text}\u{a0}%") } else { format!("{text}\u{a0}%") }
-}
-
 /// A share in per cent. Rounded towards the suspicious side: 100 % is written only when nothing is missing.
 pub(crate) fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -178,11 +167,9 @@ mod tests {
 
     #[test]
     fn differences_carry_their_sign() {
-        for (number, text) in [(1.5, "+1.50"), (-1.5, "−1.50"), (0.0, "0"), (0.0001, "0.000"), (-1e4, "−10\u{202f}000")] {
+        for (number, text) in [(1.5, "+1.50"), (-1.5, "−1.50"), (0.0, "0"), (0.0001, "0.000"), (-1e4, "−10\u{202f}000")]
+        {
             assert_eq!(signed(number), text, "{number}");
-        }
-        for (number, text) in [(2.31, "+131\u{a0}%"), (0.42, "−58\u{a0}%"), (1.0, "0.0\u{a0}%"), (1.034, "+3.4\u{a0}%")] {
-            assert_eq!(change(number), text, "{number}");
         }
     }
 

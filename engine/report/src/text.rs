@@ -21,13 +21,8 @@ pub enum Colour {
 }
 
 /// KPIs of the closing table; the report has all.
-const KPIS: [Kpi; 5] = [
-    Kpi::HandshakeTime,
-    Kpi::TimeToFirstByte,
-    Kpi::ConnectionsPerSecond,
-    Kpi::TransactionsPerSecond,
-    Kpi::Throughput,
-];
+const KPIS: [Kpi; 5] =
+    [Kpi::HandshakeTime, Kpi::TimeToFirstByte, Kpi::ConnectionsPerSecond, Kpi::TransactionsPerSecond, Kpi::Throughput];
 /// What the columns need, with the mark of a footnote.
 const NARROWEST: usize = 100;
 
@@ -102,7 +97,10 @@ impl Text {
 
     fn results(&mut self, record: &RunRecord) {
         self.line(&self.ink(Ink::Bold, "What decryption costs"));
-        self.fold("", "cost = ON / BYPASS with its 95 % interval; above 1 is worse for times, below 1 is worse for rates");
+        self.fold(
+            "",
+            "cost = ON / BYPASS with its 95 % interval; above 1 is worse for times, below 1 is worse for rates",
+        );
         if claim::all_indicative(record) {
             self.fold("", "indicative only: an interval needs at least 6 pairs to be called a measurement");
         }
@@ -130,7 +128,10 @@ impl Text {
             for object in objects {
                 let mut label = words::object(object);
                 for kpi in KPIS {
-                    let row = record.results.iter().find(|row| row.protocol == protocol && row.object == object && row.kpi == kpi);
+                    let row = record
+                        .results
+                        .iter()
+                        .find(|row| row.protocol == protocol && row.object == object && row.kpi == kpi);
                     if let Some(row) = row {
                         self.row(record, row, label);
                         label = "";
@@ -191,13 +192,17 @@ impl Text {
         self.line("");
         self.line(&self.ink(Ink::Bold, "Proof of decryption"));
         if record.proof.is_empty() {
-            self.fold("  ", "None: no connection was made, so nothing is proven.");
+            self.fold("  ", "There is none: no connection was measured, so nothing is proven.");
         }
         let mut rows: Vec<&ProofRow> = record.proof.iter().collect();
         rows.sort_by_key(|row| (row.protocol, row.arm));
         for row in rows {
             let sentence = proof_sentence(record, row);
-            let mark = if row.as_expected { self.ink(Ink::Green, "as expected") } else { self.ink(Ink::Red, "NOT AS EXPECTED") };
+            let mark = if row.as_expected {
+                self.ink(Ink::Green, "as expected")
+            } else {
+                self.ink(Ink::Red, "NOT AS EXPECTED")
+            };
             let line = format!("  {:<9} {:<10} {sentence}: {mark}", words::protocol(row.protocol), words::arm(row.arm));
             self.line(&line);
         }
@@ -207,7 +212,11 @@ impl Text {
         for row in &record.quic {
             let (class, meaning) = words::quic_class(row.verdict.class);
             let penalty = row.verdict.fallback_penalty.map_or_else(String::new, |penalty| {
-                format!("; fallback to HTTP/2 costs {} (median of {})", number::span(penalty.median), number::count(penalty.samples))
+                format!(
+                    "; fallback to HTTP/2 costs {} (median of {})",
+                    number::span(penalty.median),
+                    number::count(penalty.samples)
+                )
             });
             self.fold("  ", &format!("QUIC class with {}: {class} ({meaning}){penalty}.", words::arm(row.arm)));
         }
@@ -226,9 +235,10 @@ impl Text {
             Verdict::Failed | Verdict::NotMeasured => Ink::Red,
         };
         let verdict = words::verdict(record.verdict).to_uppercase();
-        let sentence = words::verdict_sentence(record.verdict, record.thresholds.len());
-        let line = format!("{} {sentence}", self.ink(ink, &format!("{verdict}.")));
-        self.line(&line);
+        let before = self.lines.len();
+        self.fold("", &format!("{verdict}. {}", words::verdict_sentence(record)));
+        let folded = self.lines.split_off(before).replacen(&verdict, &self.ink(ink, &verdict), 1);
+        self.lines.push_str(&folded);
         let labels = format!("[{}]", claim::labels(record).join("; "));
         let before = self.lines.len();
         self.fold("", &labels);
@@ -236,7 +246,9 @@ impl Text {
         for line in folded.lines() {
             self.line(&self.ink(Ink::Dim, line));
         }
-        for reason in &record.reasons {
+        // The first reason of a run that claims nothing is in its sentence already.
+        let said = usize::from(record.verdict == Verdict::NotMeasured);
+        for reason in record.reasons.iter().skip(said) {
             self.fold("  - ", reason);
         }
     }
@@ -253,8 +265,12 @@ pub(crate) fn proof_sentence(record: &RunRecord, row: &ProofRow) -> String {
         "blocked" => ("without any response, as blocking must be", row.unknown),
         _ => ("end to end", row.end_to_end),
     };
-    let mut text =
-        format!("{} of {} connections {class} ({})", number::count(count), number::count(total), number::share(count, total));
+    let mut text = format!(
+        "{} of {} connections {class} ({})",
+        number::count(count),
+        number::count(total),
+        number::share(count, total)
+    );
     if row.altered > 0 {
         let _ = write!(text, ", {} altered", number::count(row.altered));
     }

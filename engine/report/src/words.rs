@@ -2,13 +2,13 @@
 
 use tbi_bench::control::engine::{Arrivals, Cause, CipherSuite, Fault, Group, TlsVersions};
 use tbi_bench::control::personas::KeyKind;
-use tbi_bench::object::Object;
 use tbi_bench::mode_check::Expected;
+use tbi_bench::object::Object;
 use tbi_bench::plan::{Experiment, Family, Plan, Profile};
 use tbi_bench::proof::Interception;
 use tbi_bench::protocol::{Arm, Protocol};
 use tbi_bench::quic_class::{AltSvc, PenaltyKind, QuicClass};
-use tbi_bench::record::{RunStatus, TrialKind, Verdict};
+use tbi_bench::record::{RunRecord, RunStatus, TrialKind, Verdict};
 
 use crate::number;
 
@@ -85,13 +85,16 @@ pub(crate) fn status(status: RunStatus) -> &'static str {
     }
 }
 
-/// The verdict in one sentence.
-pub(crate) fn verdict_sentence(verdict: Verdict, thresholds: usize) -> &'static str {
-    match (verdict, thresholds) {
-        (Verdict::Passed, 0) => "The run is valid; the plan sets no thresholds.",
-        (Verdict::Passed, _) => "The run is valid and every threshold of the plan holds.",
-        (Verdict::Failed, _) => "The run is valid, but a threshold of the plan is broken.",
-        (Verdict::NotMeasured, _) => "No cost is claimed: the run could not measure it.",
+/// The verdict in one sentence; when nothing is claimed, with the decisive reason, which the record has first.
+pub(crate) fn verdict_sentence(record: &RunRecord) -> String {
+    match (record.verdict, record.thresholds.len()) {
+        (Verdict::Passed, 0) => "The run is valid; the plan sets no thresholds.".to_owned(),
+        (Verdict::Passed, _) => "The run is valid and every threshold of the plan holds.".to_owned(),
+        (Verdict::Failed, _) => "The run is valid, but a threshold of the plan is broken.".to_owned(),
+        (Verdict::NotMeasured, _) => match record.reasons.first() {
+            Some(reason) => format!("No cost is claimed: {reason}"),
+            None => "No cost is claimed, and the record does not say why.".to_owned(),
+        },
     }
 }
 
@@ -137,7 +140,9 @@ pub(crate) fn quic_class(class: QuicClass) -> (&'static str, &'static str) {
     match class {
         QuicClass::Decrypt => ("decrypt", "HTTP/3 is terminated and re-encrypted"),
         QuicClass::Pass => ("pass", "HTTP/3 passes end to end and stays on offer"),
-        QuicClass::BlockSilent => ("block, silent", "QUIC is dropped without a word; clients wait for their own timeout"),
+        QuicClass::BlockSilent => {
+            ("block, silent", "QUIC is dropped without a word; clients wait for their own timeout")
+        }
         QuicClass::BlockActive => ("block, active", "QUIC is refused; clients fall back at once"),
         QuicClass::Strip => ("strip", "HTTP/3 works, but its offer is removed from HTTP/2 responses"),
         QuicClass::Degrade => ("degrade", "HTTP/3 works in part: attempts fail or packets are lost"),

@@ -94,17 +94,28 @@ impl Plot {
         for (value, label) in self.y.ticks() {
             let y = self.py(value);
             let _ = write!(svg, "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>");
-            let _ = write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" class=\"end\">{}</text>", LEFT - 5.0, y + 3.2, escape(&label));
+            let _ = write!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{:.1}\" class=\"end\">{}</text>",
+                LEFT - 5.0,
+                y + 3.2,
+                escape(&label)
+            );
         }
         for (value, label) in self.x.ticks() {
             let x = self.px(value);
             let _ = write!(svg, "<path d=\"M{x:.1} {bottom}v3.5\"/>");
-            let _ = write!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" class=\"middle\">{}</text>", bottom + 13.5, escape(&label));
+            let _ =
+                write!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" class=\"middle\">{}</text>", bottom + 13.5, escape(&label));
         }
         let _ = write!(svg, "<path d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>");
         let middle = (LEFT + right) / 2.0;
-        let _ =
-            write!(svg, "<text x=\"{middle:.1}\" y=\"{:.1}\" class=\"middle name\">{}</text>", HEIGHT - 6.0, escape(&self.x_label));
+        let _ = write!(
+            svg,
+            "<text x=\"{middle:.1}\" y=\"{:.1}\" class=\"middle name\">{}</text>",
+            HEIGHT - 6.0,
+            escape(&self.x_label)
+        );
         let middle = (TOP + bottom) / 2.0;
         let _ = write!(
             svg,
@@ -198,7 +209,8 @@ impl Interval {
         }
         if self.open {
             let end = WIDTH - 3.0;
-            let _ = write!(svg, "<path class=\"open\" d=\"M{middle:.1} 10H{end}M{:.1} 6.5l4.5 3.5l-4.5 3.5\"/>", end - 4.5);
+            let _ =
+                write!(svg, "<path class=\"open\" d=\"M{middle:.1} 10H{end}M{:.1} 6.5l4.5 3.5l-4.5 3.5\"/>", end - 4.5);
         }
         let _ = write!(svg, "<circle class=\"point\" cx=\"{middle:.1}\" cy=\"10\" r=\"3.4\"/></svg>");
         svg

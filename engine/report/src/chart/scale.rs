@@ -5,7 +5,8 @@
 use crate::number;
 
 /// Share of an axis between percentiles: each nine takes the same room.
-const PERCENTILES: [(f64, &str); 6] = [(0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99")];
+const PERCENTILES: [(f64, &str); 6] =
+    [(0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99")];
 
 /// One axis.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -89,7 +89,9 @@ fn throughput(record: &RunRecord) -> Table {
             |mbit| format!("{} ({})", number::fixed(mbit / 1e3, 2), number::fixed(mbit * 1e3, 0)),
         )
     };
-    for row in record.results.iter().filter(|row| row.kpi == tbi_bench::record::Kpi::Throughput && row.headroom.is_some()) {
+    for row in
+        record.results.iter().filter(|row| row.kpi == tbi_bench::record::Kpi::Throughput && row.headroom.is_some())
+    {
         table.row(vec![
             words::protocol(row.protocol).to_owned(),
             words::object(row.object).to_owned(),
@@ -106,7 +108,16 @@ fn attempts(record: &RunRecord) -> Table {
         "Attempts in the sustain phases of all blocks that count. Nothing is dropped silently: scheduled = sent + skipped, sent = succeeded + \
          failed + unfinished; late sends (more than 1 ms) are part of sent.",
         &[
-            "Protocol", "Arm", "Load", "#Scheduled", "#Sent", "#Late", "#Skipped", "#Succeeded", "#Failed", "#Unfinished",
+            "Protocol",
+            "Arm",
+            "Load",
+            "#Scheduled",
+            "#Sent",
+            "#Late",
+            "#Skipped",
+            "#Succeeded",
+            "#Failed",
+            "#Unfinished",
             "#Connections",
         ],
     );
@@ -130,10 +141,20 @@ fn attempts(record: &RunRecord) -> Table {
         }
     }
     for ((protocol, arm, kind), sum) in sums {
-        let mut cells = vec![words::protocol(protocol).to_owned(), words::arm(arm).to_owned(), words::kind(kind).to_owned()];
+        let mut cells =
+            vec![words::protocol(protocol).to_owned(), words::arm(arm).to_owned(), words::kind(kind).to_owned()];
         cells.extend(
-            [sum.scheduled, sum.sent, sum.late, sum.skipped, sum.succeeded, sum.failed, sum.unfinished, sum.connections]
-                .map(number::count),
+            [
+                sum.scheduled,
+                sum.sent,
+                sum.late,
+                sum.skipped,
+                sum.succeeded,
+                sum.failed,
+                sum.unfinished,
+                sum.connections,
+            ]
+            .map(number::count),
         );
         table.row(cells);
     }
@@ -145,7 +166,8 @@ fn errors(record: &RunRecord) -> Table {
         "Failures by cause, most frequent first, sustain phases of all blocks, void ones included.",
         &["Protocol", "Arm", "Load", "Cause", "Whose", "#Count", "Example"],
     );
-    let mut sums: BTreeMap<(Protocol, Arm, TrialKind, Cause, Fault), (u64, &str)> = BTreeMap::new();
+    type Key = (Protocol, Arm, TrialKind, Cause, Fault);
+    let mut sums: BTreeMap<Key, (u64, &str)> = BTreeMap::new();
     for block in &record.blocks {
         for trial in &block.trials {
             for error in &trial.errors {
@@ -174,7 +196,17 @@ fn errors(record: &RunRecord) -> Table {
 fn blocks(record: &RunRecord) -> Table {
     let mut table = Table::new(
         "Blocks in the order in which they ran; one block measures every cell once in one mode. A void block counts nowhere.",
-        &["#Block", "Arm", "#Pair", "#Start (s)", "#Length (s)", "#Trials", "#Connections", "Device configuration", "Counts"],
+        &[
+            "#Block",
+            "Arm",
+            "#Pair",
+            "#Start (s)",
+            "#Length (s)",
+            "#Trials",
+            "#Connections",
+            "Device configuration",
+            "Counts",
+        ],
     );
     for block in &record.blocks {
         let connections = block.trials.iter().map(|trial| trial.proof.total()).sum();
@@ -203,7 +235,8 @@ fn short_hash(hash: &str) -> String {
 fn environment(record: &RunRecord) -> Table {
     let environment = &record.environment;
     let mut table = Table::new("Machine and software of the bench (RFC 9411 §6, tester details).", &["What", "Value"]);
-    let workers = |engine: u32, personas: u32, dut: u32| format!("{engine} engine, {personas} personas, {dut} practice DUT");
+    let workers =
+        |engine: u32, personas: u32, dut: u32| format!("{engine} engine, {personas} personas, {dut} practice DUT");
     for (what, value) in [
         ("CPU", format!("{}, {} logical cores", environment.cpu, environment.cores)),
         ("Memory", format!("{} MiB", number::count(environment.memory_mib))),
@@ -218,7 +251,14 @@ fn environment(record: &RunRecord) -> Table {
         ("Latency load", words::load(TrialKind::Latency, &record.plan)),
         ("Connection-rate load", words::load(TrialKind::ConnectionRate, &record.plan)),
         ("Capacity load", words::load(TrialKind::Capacity, &record.plan)),
-        ("Time limits", format!("handshake {}, request {}", number::span(record.plan.handshake_timeout), number::span(record.plan.request_timeout))),
+        (
+            "Time limits",
+            format!(
+                "handshake {}, request {}",
+                number::span(record.plan.handshake_timeout),
+                number::span(record.plan.request_timeout)
+            ),
+        ),
     ] {
         table.row(vec![what.to_owned(), value]);
     }

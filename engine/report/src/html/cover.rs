@@ -1,10 +1,11 @@
 //! The cover: verdict, validity, and what decryption costs in one sentence and four numbers per protocol.
 
-use tbi_bench::protocol::Protocol;
+use tbi_bench::protocol::{Arm, Protocol};
 use tbi_bench::record::{Kpi, RunRecord, Verdict};
 
 use crate::claim::{self, Bound, Claim};
 use crate::number;
+use crate::text;
 use crate::words;
 
 pub(crate) struct Cover {
@@ -12,7 +13,7 @@ pub(crate) struct Cover {
     pub(crate) id: String,
     pub(crate) verdict: &'static str,
     pub(crate) verdict_class: &'static str,
-    pub(crate) verdict_sentence: &'static str,
+    pub(crate) verdict_sentence: String,
     pub(crate) labels: Vec<String>,
     pub(crate) protocols: Vec<Headline>,
     pub(crate) reasons: Vec<String>,
@@ -21,7 +22,12 @@ pub(crate) struct Cover {
 
 /// What a protocol costs.
 pub(crate) struct Headline {
+    pub(crate) name: &'static str,
+    /// What follows the name.
     pub(crate) sentence: String,
+    /// Whether the arms were what their labels say.
+    pub(crate) proof: String,
+    pub(crate) proof_class: &'static str,
     pub(crate) cards: Vec<Card>,
 }
 
@@ -46,15 +52,45 @@ impl Cover {
             id: record.id.clone(),
             verdict: words::verdict(record.verdict),
             verdict_class,
-            verdict_sentence: words::verdict_sentence(record.verdict, record.thresholds.len()),
+            verdict_sentence: words::verdict_sentence(record),
             labels: claim::labels(record),
-            protocols: claim::protocols(record)
-                .into_iter()
-                .map(|protocol| Headline { sentence: claim::headline(record, protocol), cards: cards(record, protocol) })
-                .collect(),
+            protocols: claim::protocols(record).into_iter().map(|protocol| headline(record, protocol)).collect(),
             reasons: record.reasons.clone(),
             facts: facts(record),
         }
+    }
+}
+
+fn headline(record: &RunRecord, protocol: Protocol) -> Headline {
+    let name = words::protocol(protocol);
+    let sentence = claim::headline(record, protocol);
+    let proof: Vec<String> = [Arm::On, Arm::Bypass]
+        .into_iter()
+        .filter_map(|arm| record.proof.iter().find(|row| row.protocol == protocol && row.arm == arm))
+        .map(|row| format!("{}: {}", words::arm(row.arm), text::proof_sentence(record, row)))
+        .collect();
+    let holds = record.proof.iter().filter(|row| row.protocol == protocol).all(|row| row.as_expected);
+    Headline {
+        name,
+        sentence: sentence.strip_prefix(name).map_or_else(|| sentence.clone(), str::to_owned),
+        proof: match (proof.is_empty(), holds) {
+            (true, _) => "Not proven: no connection was measured.".to_owned(),
+            (false, true) => format!("Proven. {}.", proof.join("; ")),
+            (false, false) => format!("Not as expected. {}.", proof.join("; ")),
+        },
+        proof_class: if holds { "" } else { "bad" },
+        cards: cards(record, protocol),
+    }
+}
+
+/// A time stamp as people read it; anything that is not `2026-11-21T10:15:00Z` as it is.
+fn moment(stamp: &str) -> String {
+    match stamp.strip_suffix('Z').and_then(|stamp| stamp.split_once('T')) {
+        Some((day, time)) if day.len() == 10 => {
+            let time = time.split_once('.').map_or(time, |(seconds, _)| seconds);
+            format!("{day} {time} UTC")
+        }
+        _ => stamp.to_owned(),
     }
 }
 
@@ -97,14 +133,17 @@ fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
     let device: Vec<&str> = device.into_iter().filter(|word| !word.is_empty()).collect();
     let measured = record.blocks.iter().filter(|block| block.void.is_none()).count();
     vec![
-        ("Started", record.started.clone()),
-        ("Ended", format!("{} ({})", record.ended, words::status(record.status))),
+        ("Started", moment(&record.started)),
+        ("Ended", format!("{}, {}", moment(&record.ended), words::status(record.status))),
         ("Device under test", if device.is_empty() { "not known".to_owned() } else { device.join(" ") }),
         ("Tester", format!("TLSStress.Art TBI, {} {}", record.tool.name, record.tool.version)),
         ("Experiment", words::experiment(plan.experiment).to_owned()),
         ("Protocols", claim::protocols(record).into_iter().map(words::protocol).collect::<Vec<_>>().join(", ")),
         ("TLS", format!("{}; {} certificates", words::tls(plan), words::key(plan.key))),
-        ("Addresses", format!("{}; {} personas as servers", words::family(plan.family), number::count(plan.personas.into()))),
+        (
+            "Addresses",
+            format!("{}; {} personas as servers", words::family(plan.family), number::count(plan.personas.into())),
+        ),
         (
             "Measured",
             format!(

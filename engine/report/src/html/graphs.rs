@@ -59,8 +59,7 @@ fn figure(
     protocol: Protocol,
     plot: impl Fn(Object) -> Option<Plot>,
 ) -> Option<Figure> {
-    let mut objects: Vec<Object> =
-        trials(record, protocol).map(|(_, _, trial)| trial.object).collect();
+    let mut objects: Vec<Object> = trials(record, protocol).map(|(_, _, trial)| trial.object).collect();
     objects.sort_unstable();
     objects.dedup();
     let panels: Vec<Panel> = objects
@@ -105,7 +104,12 @@ fn blocks(record: &RunRecord, protocol: Protocol, object: Object, kpi: Kpi) -> O
     }
     let end = points.iter().map(|point| point.2 / factor).fold(0.0, f64::max);
     Some(Plot {
-        title: format!("{} of {} with {} objects in each block", kpi.title(), words::protocol(protocol), words::object(object)),
+        title: format!(
+            "{} of {} with {} objects in each block",
+            kpi.title(),
+            words::protocol(protocol),
+            words::object(object)
+        ),
         description: format!(
             "{} points over {end:.0} {unit} of the run; disc: ON, square: BYPASS, triangle: reference.",
             points.len()
@@ -131,7 +135,12 @@ fn seconds(record: &RunRecord, protocol: Protocol, object: Object, kpi: Kpi) -> 
     let mut end = 0.0f64;
     for wanted in [Arm::Reference, Arm::Bypass, Arm::On] {
         for (arm, void, trial) in trials(record, protocol) {
-            if arm != wanted || void || trial.object != object || trial.kind != kpi.trial() || trial.sustain < SECONDS_FROM {
+            if arm != wanted
+                || void
+                || trial.object != object
+                || trial.kind != kpi.trial()
+                || trial.sustain < SECONDS_FROM
+            {
                 continue;
             }
             let ticks: Vec<&Tick> = trial.ticks.iter().filter(|tick| tick.sustain).collect();
@@ -143,7 +152,11 @@ fn seconds(record: &RunRecord, protocol: Protocol, object: Object, kpi: Kpi) -> 
                 .collect();
             if points.len() > 1 {
                 end = points.iter().map(|point| point.0).fold(end, f64::max);
-                layers.push(Layer { arm, draw: Draw::Line, points: thin(&points) });
+                let points = thin(&points);
+                // Markers at both ends, so that a line's arm does not rest on its colour alone.
+                let ends = points.iter().take(1).chain(points.last()).copied().collect();
+                layers.push(Layer { arm, draw: Draw::Line, points });
+                layers.push(Layer { arm, draw: Draw::Markers, points: ends });
             }
         }
     }
@@ -158,7 +171,7 @@ fn seconds(record: &RunRecord, protocol: Protocol, object: Object, kpi: Kpi) -> 
             words::protocol(protocol),
             words::object(object)
         ),
-        description: format!("One line per block, {} blocks, {end:.0} seconds.", layers.len()),
+        description: format!("One line per block, {} blocks, {end:.0} seconds.", layers.len() / 2),
         x_label: "time in the sustain phase (s)".to_owned(),
         y_label: kpi.unit().to_owned(),
         x: Scale::linear(0.0, end),
@@ -187,7 +200,10 @@ fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .chunks(group)
         .map(|chunk| {
             let count = chunk.len() as f64;
-            (chunk.iter().map(|point| point.0).sum::<f64>() / count, chunk.iter().map(|point| point.1).sum::<f64>() / count)
+            (
+                chunk.iter().map(|point| point.0).sum::<f64>() / count,
+                chunk.iter().map(|point| point.1).sum::<f64>() / count,
+            )
         })
         .collect()
 }

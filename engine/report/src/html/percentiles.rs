@@ -65,7 +65,8 @@ pub(crate) fn of(record: &RunRecord) -> Vec<ProtocolPercentiles> {
     claim::protocols(record)
         .into_iter()
         .map(|protocol| {
-            let mut cells: Vec<(Object, TrialKind)> = distributions(record, protocol).map(|d| (d.object, d.kind)).collect();
+            let mut cells: Vec<(Object, TrialKind)> =
+                distributions(record, protocol).map(|d| (d.object, d.kind)).collect();
             cells.sort_unstable();
             cells.dedup();
             ProtocolPercentiles {
@@ -79,13 +80,18 @@ pub(crate) fn of(record: &RunRecord) -> Vec<ProtocolPercentiles> {
                             .filter_map(|(object, _)| plot(record, protocol, *object, title, service, response))
                             .collect();
                         (!panels.is_empty()).then(|| Figure {
-                            title: format!("time to {title} (ms), latency load").replace("time to handshake", "handshake time"),
+                            title: format!("time to {title} (ms), latency load")
+                                .replace("time to handshake", "handshake time"),
                             span: panels.len().min(3),
                             panels,
                         })
                     })
                     .collect(),
-                tables: cells.iter().map(|(object, kind)| table(record, protocol, *object, *kind)).filter(|table| !table.is_empty()).collect(),
+                tables: cells
+                    .iter()
+                    .map(|(object, kind)| table(record, protocol, *object, *kind))
+                    .filter(|table| !table.is_empty())
+                    .collect(),
             }
         })
         .filter(|protocol| !protocol.tables.is_empty())
@@ -115,6 +121,7 @@ fn table(record: &RunRecord, protocol: Protocol, object: Object, kind: TrialKind
             let Some(histogram) = found.map(|distribution| (measure.pick)(&distribution.timings)) else { continue };
             if !histogram.is_empty() {
                 table.row(row(measure, arm, histogram));
+                table.mute_repeated();
             }
         }
     }
@@ -132,7 +139,11 @@ fn row(measure: &Measure, arm: Arm, histogram: &LatencyHistogram) -> Vec<String>
         ms(histogram.mean()),
     ];
     cells.extend(QUANTILES.map(|quantile| ms(histogram.supported_quantile(quantile).map(|us| us as f64))));
-    cells.push(if histogram.clipped() > 0 { "> 60\u{202f}000".to_owned() } else { ms(histogram.max().map(|us| us as f64)) });
+    cells.push(if histogram.clipped() > 0 {
+        "> 60\u{202f}000".to_owned()
+    } else {
+        ms(histogram.max().map(|us| us as f64))
+    });
     cells
 }
 
@@ -199,5 +210,11 @@ fn curve(arm: Arm, draw: Draw, histogram: &LatencyHistogram) -> Vec<Layer> {
     if let Some(joint) = supported.last() {
         rest.insert(0, *joint);
     }
-    vec![Layer { arm, draw, points: supported }, Layer { arm, draw: Draw::Faint, points: rest }]
+    // A marker at the end, so that a curve's arm does not rest on its colour alone.
+    let end = rest.last().copied().into_iter().filter(|_| draw == Draw::Line).collect();
+    vec![
+        Layer { arm, draw, points: supported },
+        Layer { arm, draw: Draw::Faint, points: rest },
+        Layer { arm, draw: Draw::Markers, points: end },
+    ]
 }

@@ -177,14 +177,18 @@ fn claimed(view: &mut Row, row: &ResultRow, cost: Cost, bound: Bound, scale: &Sc
         view.difference_interval = format!("{} … {}", number::signed(low), number::signed(high));
     }
     let factor = |ratio: f64| slower(row.kpi, ratio);
-    let (low, high) =
-        if row.kpi.more_is_worse() { (cost.low, cost.high) } else { (cost.high, cost.low) };
+    let (low, high) = if row.kpi.more_is_worse() { (cost.low, cost.high) } else { (cost.high, cost.low) };
     let interval = Interval {
         middle: factor(cost.ratio),
         low: low.map(factor),
         high: high.map(factor),
         open: bound == Bound::AtLeast,
     };
-    let description = format!("{} {}: ON is {} times slower than BYPASS", words::protocol(row.protocol), row.kpi.title(), number::ratio(interval.middle));
+    let description = format!(
+        "{} {}: ON is {} times slower than BYPASS",
+        words::protocol(row.protocol),
+        row.kpi.title(),
+        number::ratio(interval.middle)
+    );
     view.graphic = interval.svg(scale, &description);
 }

@@ -58,6 +58,17 @@ impl Table {
         }
     }
 
+    /// Mutes the leading cells of the last row that repeat the row above, so that groups are seen.
+    pub(crate) fn mute_repeated(&mut self) {
+        let [.., above, last] = self.rows.as_mut_slice() else { return };
+        for (cell, above) in last.iter_mut().zip(above) {
+            if cell.text != above.text || cell.class == "n" {
+                break;
+            }
+            cell.class = "same";
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
