@@ -94,36 +94,61 @@ pub enum HuffmanError {
 /// Appends the decoded string, at most `limit` bytes.
 ///
 /// # Errors
-/// [`HuffmanError`]; what was decoded so far stays in `out`.
+/// [`HuffmanError`]; `out` is as before.
 pub fn decode(coded: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), HuffmanError> {
+    let start = out.len();
+    // No code is shorter than five bits, so this much room is enough and the loop need not grow the vector.
+    let room = (coded.len() * 8 / 5).min(limit);
+    out.resize(start + room, 0);
+    let result = decode_into(coded, &mut out[start..]);
+    out.truncate(start + result.unwrap_or(0));
+    result.map(|_| ())
+}
+
+/// Bytes decoded to the beginning of `room`.
+fn decode_into(coded: &[u8], room: &mut [u8]) -> Result<usize, HuffmanError> {
     // Left-aligned window over the input; `held` of its bits are input.
     let (mut window, mut held) = (0u64, 0u32);
     let mut rest = coded;
-    let end = out.len().saturating_add(limit);
+    let mut decoded = 0;
     loop {
-        while held <= 56 {
-            let Some((&byte, after)) = rest.split_first() else { break };
-            window |= u64::from(byte) << (56 - held);
-            held += 8;
+        if held <= 32
+            && let Some((&bytes, after)) = rest.split_first_chunk()
+        {
+            window |= u64::from(u32::from_be_bytes(bytes)) << (32 - held);
+            held += 32;
             rest = after;
+        } else {
+            while held <= 56
+                && let Some((&byte, after)) = rest.split_first()
+            {
+                window |= u64::from(byte) << (56 - held);
+                held += 8;
+                rest = after;
+            }
         }
-        let (symbol, length) = match CANONICAL.short[(window >> 56) as usize] {
-            (_, 0) => long_symbol(window)?,
-            (symbol, length) => (symbol, u32::from(length)),
-        };
-        if length > held {
+        // At least one long code or four short ones are in the window, or the input is used up.
+        loop {
+            let (symbol, length) = match CANONICAL.short[(window >> 56) as usize] {
+                (_, 0) if held < LONGEST as u32 && !rest.is_empty() => break,
+                (_, 0) => long_symbol(window)?,
+                (symbol, length) => (symbol, u32::from(length)),
+            };
+            if length > held {
+                break;
+            }
+            *room.get_mut(decoded).ok_or(HuffmanError::TooLong)? = symbol;
+            decoded += 1;
+            window <<= length;
+            held -= length;
+        }
+        if rest.is_empty() {
             break;
         }
-        if out.len() >= end {
-            return Err(HuffmanError::TooLong);
-        }
-        out.push(symbol);
-        window <<= length;
-        held -= length;
     }
-    // The refill above leaves bits only when the input is used up, so these are the padding.
+    // The input is used up, so what is left is the padding.
     let ones = !(u64::MAX.checked_shr(held).unwrap_or(0));
-    if held < 8 && window == ones { Ok(()) } else { Err(HuffmanError::Padding) }
+    if held < 8 && window == ones { Ok(decoded) } else { Err(HuffmanError::Padding) }
 }
 
 /// Symbol and length of a code longer than [`SHORT`]. Bits past the end of input are zeros, so an incomplete code comes back as some
