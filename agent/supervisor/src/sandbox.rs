@@ -188,7 +188,9 @@ fn wait_for(child: Pid, signals: &SigSet) -> Result<ExitCode, SandboxError> {
                 }
             }
             // A child that ended meanwhile is reaped at its own SIGCHLD.
-            signal => drop(kill(child, signal)),
+            signal => {
+                let _ = kill(child, signal);
+            }
         }
     }
 }

@@ -78,7 +78,7 @@ impl Backend for Children {
     fn stop(&mut self, name: &str) {
         if let Some(stop) = self.slots.get_mut(name).and_then(|slot| slot.stop.take()) {
             // Nobody listens any more when the child has just ended by itself.
-            drop(stop.send(()));
+            let _ = stop.send(());
         }
     }
 
@@ -160,7 +160,7 @@ impl Watch {
     /// SIGTERM, and SIGKILL when the drain time is over.
     async fn end(&mut self) -> String {
         // Not yet waited for, so the id is still this child's.
-        drop(kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM));
+        let _ = kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM);
         match timeout(self.workload.drain, self.child.wait()).await {
             Ok(exit) => ending(exit),
             Err(_elapsed) => {
