@@ -1,5 +1,5 @@
 //! The network plan against its committed form, and what must hold of it whatever the numbers are.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
