@@ -6,6 +6,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -98,7 +99,7 @@ fn missing(groups: &[&[Tool]], is_there: impl Fn(&str) -> bool) -> Vec<&'static 
     packages
 }
 
-/// apt-get that asks nothing; `None` when we may not use it. Without a terminal sudo must not ask for a password either.
+/// apt-get that asks nothing; `None` when we may not use it. sudo may ask for a password where somebody can type one.
 fn apt(as_root: bool, places: &[PathBuf]) -> Option<Command> {
     if as_root {
         let mut command = Command::new("apt-get");
@@ -108,12 +109,15 @@ fn apt(as_root: bool, places: &[PathBuf]) -> Option<Command> {
     if !is_there("sudo", places) {
         return None;
     }
-    let free = Command::new("sudo").args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|it| it.success());
-    if !free {
-        return None;
-    }
     let mut command = Command::new("sudo");
-    command.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    if !std::io::stdin().is_terminal() {
+        let may = Command::new("sudo").args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|it| it.success());
+        if !may {
+            return None;
+        }
+        command.arg("-n");
+    }
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
     Some(command)
 }
 

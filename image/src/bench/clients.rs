@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::cpu::{timed, used_us};
 use super::servers::{CLIENT_CORE, OBJECT_PATH, Process, SERVER_NAME, Server, wait_ready};
 use super::{api, wait};
-use crate::workspace::{Profile, Workspace};
 
 /// A client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +88,14 @@ pub(super) struct Clients {
 
 impl Clients {
     /// Starts the engine with one worker.
-    pub(super) fn start(workspace: &Workspace, home: &Path, time: Duration) -> Result<Self> {
+    pub(super) fn start(programs: &Path, home: &Path, time: Duration) -> Result<Self> {
         let socket = home.join("engine.sock");
-        let program = workspace.program(Profile::Release, "tbi-engine")?;
+        let program = programs.join("tbi-engine");
         let mut engine = Process::start("tbi-engine", CLIENT_CORE, &program, |command| {
             command.arg("--socket").arg(&socket).args(["--workers", "1", "--log", "warn"]);
         })?;
         wait_ready(&mut engine, &socket)?;
-        Ok(Self { engine, socket, h3_peer: workspace.program(Profile::Release, "h3-peer")?, time, trials: 0 })
+        Ok(Self { engine, socket, h3_peer: programs.join("h3-peer"), time, trials: 0 })
     }
 
     /// Loads `server` with `pattern` through `kind`.

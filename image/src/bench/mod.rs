@@ -7,6 +7,7 @@ mod api;
 mod clients;
 mod contests;
 mod cpu;
+mod machine;
 mod servers;
 mod table;
 mod wait;
@@ -22,11 +23,11 @@ use clap::Args;
 use crate::command::{print, say, succeed};
 use crate::packages;
 use crate::run::{build, civil_from_days};
-use crate::workspace::Workspace;
+use crate::workspace::{Profile, Workspace};
 use clients::{Clients, Protocol};
 use contests::{Bout, Contest, LAG_BAR_US, LAG_PROTOCOLS, Whose};
 use servers::Server;
-use table::{Machine, Record, Row};
+use table::{Record, Row};
 
 const UNIT: &str = "us CPU per request";
 const LAG_UNIT: &str = "us";
@@ -35,7 +36,7 @@ const BAR_MISSED: u8 = 1;
 
 /// Compare CPU per request and per handshake with wrk, h2load, nginx, caddy and the h3 crate.
 #[derive(Args)]
-#[command(after_help = "Writes target/tbi/bench.json and, when nothing is left out, docs/figures.md.
+#[command(after_help = "Writes target/tbi/bench.json and, unless --only or --programs is given, docs/figures.md.
 Exit codes: 0 every bar met, 1 a bar missed, 2 something could not be measured.
 
 Examples:
@@ -51,9 +52,9 @@ pub(crate) struct Bench {
     /// Rounds of each comparison.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Programs are built already.
-    #[arg(long)]
-    no_build: bool,
+    /// Directory with the programs to measure, built already; nothing is built then.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 impl Bench {
@@ -64,21 +65,20 @@ impl Bench {
         }
         packages::ensure(&[packages::BUILD, packages::PEERS])?;
         let workspace = Workspace::find()?;
-        if !self.no_build {
-            build(&workspace)?;
-            succeed(workspace.cargo().args([
-                "build",
-                "--release",
-                "--locked",
-                "--package",
-                "tbi-tests",
-                "--bin",
-                "h3-peer",
-            ]))?;
+        let programs = match &self.programs {
+            Some(directory) => directory.clone(),
+            None => build_all(&workspace)?,
+        };
+        let busy_before = machine::busy_share()?;
+        if busy_before > machine::QUIET {
+            say(&format!(
+                "warning: other programs keep the machine {:.0} % busy; lags measured now are theirs as much as ours",
+                busy_before * 100.0
+            ));
         }
         let home = Home::make()?;
-        let rows = self.measure(&workspace, &home.path)?;
-        let record = self.record(rows)?;
+        let rows = self.measure(&programs, &home.path)?;
+        let record = self.record(rows, busy_before)?;
         print(&table::text(&record.rows));
         fs::create_dir_all(workspace.output())?;
         let file = workspace.output().join("bench.json");
@@ -86,7 +86,7 @@ impl Bench {
             .with_context(|| format!("cannot write {}", file.display()))?;
         say(&format!("written to {}", file.display()));
         let failed = record.rows.iter().any(|row| row.note.is_some() && row.ours.is_none());
-        if self.only.is_none() && !failed {
+        if self.only.is_none() && self.programs.is_none() && !failed {
             fs::write(workspace.root().join("docs/figures.md"), table::page(&record))
                 .context("cannot write docs/figures.md")?;
         }
@@ -103,11 +103,11 @@ impl Bench {
         self.only.as_ref().is_none_or(|only| name.contains(only))
     }
 
-    fn measure(&self, workspace: &Workspace, home: &Path) -> Result<Vec<Row>> {
+    fn measure(&self, programs: &Path, home: &Path) -> Result<Vec<Row>> {
         servers::make_certificates(home)?;
         let mut ring = Ring {
-            servers: Servers::start(workspace, home)?,
-            clients: Clients::start(workspace, home, Duration::from_secs(self.seconds))?,
+            servers: Servers::start(programs, home)?,
+            clients: Clients::start(programs, home, Duration::from_secs(self.seconds))?,
             rounds: self.rounds,
         };
         let mut rows = Vec::new();
@@ -131,27 +131,25 @@ impl Bench {
         Ok(rows)
     }
 
-    fn record(&self, rows: Vec<Row>) -> Result<Record> {
+    fn record(&self, rows: Vec<Row>, busy_before: f64) -> Result<Record> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970; set it")?.as_secs();
         let (year, month, day) = civil_from_days(now / 86_400);
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let cpuinfo = read("/proc/cpuinfo");
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
         Ok(Record {
             version: 1,
             date: format!("{year:04}-{month:02}-{day:02}"),
             seconds_each: self.seconds as f64,
             rounds: self.rounds,
-            machine: Machine {
-                processor: model.trim_start_matches([' ', '\t', ':']).to_owned(),
-                cores: std::thread::available_parallelism().map_or(1, usize::from),
-                // Major and minor: the rest may name a provider.
-                kernel: read("/proc/sys/kernel/osrelease").split('.').take(2).collect::<Vec<_>>().join("."),
-                peers: servers::peer_versions(),
-            },
+            machine: machine::describe(busy_before),
             rows,
         })
     }
+}
+
+/// Builds everything a bench run starts; the directory it is in.
+fn build_all(workspace: &Workspace) -> Result<PathBuf> {
+    build(workspace)?;
+    succeed(workspace.cargo().args(["build", "--release", "--locked", "--package", "tbi-tests", "--bin", "h3-peer"]))?;
+    Ok(workspace.programs(Profile::Release))
 }
 
 /// Directory for configurations and sockets; short, because a unix socket's path is (unix(7)), and gone at the end.
@@ -182,10 +180,10 @@ struct Servers {
 }
 
 impl Servers {
-    fn start(workspace: &Workspace, home: &Path) -> Result<Self> {
-        let peer = |kind| servers::start(kind, workspace, home).map_err(|error| format!("{error:#}"));
+    fn start(programs: &Path, home: &Path) -> Result<Self> {
+        let peer = |kind| servers::start(kind, programs, home).map_err(|error| format!("{error:#}"));
         Ok(Self {
-            personas: servers::start(servers::Kind::Personas, workspace, home)?,
+            personas: servers::start(servers::Kind::Personas, programs, home)?,
             nginx: peer(servers::Kind::Nginx),
             caddy: peer(servers::Kind::Caddy),
         })

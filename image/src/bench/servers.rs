@@ -14,7 +14,6 @@ use serde_json::json;
 
 use super::{api, wait};
 use crate::command::{output_of, succeed};
-use crate::workspace::{Profile, Workspace};
 
 /// Name every server answers to.
 pub(super) const SERVER_NAME: &str = "bench.br.persona.tlsstress.art";
@@ -132,16 +131,16 @@ fn free_port() -> Result<u16> {
 }
 
 /// Starts one server with its files under `home`.
-pub(super) fn start(kind: Kind, workspace: &Workspace, home: &Path) -> Result<Server> {
+pub(super) fn start(kind: Kind, programs: &Path, home: &Path) -> Result<Server> {
     let port = free_port()?;
     match kind {
-        Kind::Personas => personas(workspace, home, port),
+        Kind::Personas => personas(programs, home, port),
         Kind::Nginx => nginx(home, port),
         Kind::Caddy => caddy(home, port),
     }
 }
 
-fn personas(workspace: &Workspace, home: &Path, port: u16) -> Result<Server> {
+fn personas(programs: &Path, home: &Path, port: u16) -> Result<Server> {
     let (config, socket, ca_dir) = (home.join("personas.json"), home.join("personas.sock"), home.join("persona-ca"));
     fs::create_dir_all(&ca_dir)?;
     let words = json!({
@@ -149,7 +148,7 @@ fn personas(workspace: &Workspace, home: &Path, port: u16) -> Result<Server> {
         "key": "ecdsa-p256", "ca_dir": ca_dir, "workers": 1, "port": port,
     });
     fs::write(&config, words.to_string())?;
-    let program = workspace.program(Profile::Release, "tbi-personas")?;
+    let program = programs.join("tbi-personas");
     let mut process = Process::start("tbi-personas", SERVER_CORE, &program, |command| {
         command.arg("--config").arg(&config).arg("--socket").arg(&socket).args(["--log", "warn"]);
     })?;

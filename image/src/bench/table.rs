@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::machine::Machine;
+
 /// One comparison. `ratio` is the median of the rounds' own ratios, each taken within seconds on the same cores.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Row {
@@ -75,15 +77,6 @@ impl Row {
     }
 }
 
-/// What was measured where; no names of machines.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Machine {
-    pub(super) processor: String,
-    pub(super) cores: usize,
-    pub(super) kernel: String,
-    pub(super) peers: Vec<String>,
-}
-
 /// The whole record, `target/tbi/bench.json`.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Record {
@@ -145,12 +138,12 @@ pub(super) fn text(rows: &[Row]) -> String {
 
 /// `docs/figures.md`.
 pub(super) fn page(record: &Record) -> String {
-    let Machine { processor, cores, kernel, peers } = &record.machine;
+    let Machine { processor, cores, kernel, peers, busy_before } = &record.machine;
     let mut out = format!(
         "# Figures
 
-Written by `cargo tbi bench`; do not edit. Measured on {} on {cores} cores of {processor}, Linux {kernel}, against
-{}.
+Written by `cargo tbi bench`; do not edit. Measured on {} on {cores} cores of {processor}, Linux {kernel}, {:.0} % busy with
+other work when it began, against {}.
 
 Each figure is processor time of one program, user and kernel, per successful request, as the kernel counts it, median of {} rounds of
 {} s; rounds of ours and of the peer alternate, and the ratio (ours / peer, lower is better) is the median of the rounds' ratios. Server
@@ -162,6 +155,7 @@ checks its class; wrk and h2load verify nothing. A bar is what this project prom
 |---|---|---:|---:|---|---:|---:|---|
 ",
         record.date,
+        busy_before * 100.0,
         peers.join(", "),
         record.rounds,
         record.seconds_each
