@@ -28,23 +28,23 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}; give a readable file with --config", path.display())]
+    #[error("cannot read the configuration {}: {reason}; give a readable file with --config", path.display())]
     Read {
         /// Which file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file is too large.
     #[error("the configuration {} is larger than {FILE_LIMIT} bytes; that is no persona configuration", .0.display())]
     TooLarge(PathBuf),
     /// The file is no configuration.
-    #[error("the configuration {} is not understood: {source}; correct it", path.display())]
+    #[error("the configuration {} is not understood: {reason}; correct it", path.display())]
     Parse {
         /// Which file.
         path: PathBuf,
         /// What and where.
-        source: serde_json::Error,
+        reason: serde_json::Error,
     },
     /// A value is out of range.
     #[error("the configuration gives {what} {value}; give {wanted}")]
@@ -83,14 +83,14 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+        let failed = |reason| ConfigError::Read { path: path.to_owned(), reason };
         let mut text = Vec::new();
         std::fs::File::open(path).map_err(failed)?.take(FILE_LIMIT + 1).read_to_end(&mut text).map_err(failed)?;
         if text.len() as u64 > FILE_LIMIT {
             return Err(ConfigError::TooLarge(path.to_owned()));
         }
         let words: PersonasConfig =
-            serde_json::from_slice(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+            serde_json::from_slice(&text).map_err(|reason| ConfigError::Parse { path: path.to_owned(), reason })?;
         Self::check(words)
     }
 

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match start(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{error}");
             // What a person must correct before another start makes sense.
             let hopeless = error.is::<StartError>() || error.is::<tbi_personas::config::ConfigError>();
             ExitCode::from(if hopeless { 2 } else { 1 })

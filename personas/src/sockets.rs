@@ -21,12 +21,12 @@ pub(crate) struct Sockets {
 /// Why sockets cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {protocol} port {port}: {source}; stop what uses it, or start with the right to bind it (CAP_NET_BIND_SERVICE)"
+    "cannot listen on {protocol} port {port}: {reason}; stop what uses it, or start with the right to bind it (CAP_NET_BIND_SERVICE)"
 )]
 pub struct SocketError {
     protocol: &'static str,
     port: u16,
-    source: io::Error,
+    reason: io::Error,
 }
 
 /// Sockets for `workers` workers on `port`, or on any port that is free for both TCP and UDP when it is 0. Gives the port, too.
@@ -38,20 +38,20 @@ pub(crate) fn open(workers: u32, port: u16) -> Result<(Vec<Sockets>, u16), Socke
     }
     let mut tried = 0;
     let (first, port) = loop {
-        let tcp = tcp(port).map_err(|source| SocketError { protocol: "TCP", port, source })?;
-        let bound = tcp.local_addr().map_err(|source| SocketError { protocol: "TCP", port, source })?.port();
+        let tcp = tcp(port).map_err(|reason| SocketError { protocol: "TCP", port, reason })?;
+        let bound = tcp.local_addr().map_err(|reason| SocketError { protocol: "TCP", port, reason })?.port();
         tried += 1;
         match udp(bound) {
             Ok(udp) => break (Sockets { tcp, udp }, bound),
             Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tried < TRIES => {}
-            Err(source) => return Err(SocketError { protocol: "UDP", port: bound, source }),
+            Err(reason) => return Err(SocketError { protocol: "UDP", port: bound, reason }),
         }
     };
     let mut all = vec![first];
     for _ in 1..workers {
         all.push(Sockets {
-            tcp: tcp(port).map_err(|source| SocketError { protocol: "TCP", port, source })?,
-            udp: udp(port).map_err(|source| SocketError { protocol: "UDP", port, source })?,
+            tcp: tcp(port).map_err(|reason| SocketError { protocol: "TCP", port, reason })?,
+            udp: udp(port).map_err(|reason| SocketError { protocol: "UDP", port, reason })?,
         });
     }
     Ok((all, port))
@@ -63,8 +63,8 @@ fn must_be_free(port: u16) -> Result<(), SocketError> {
         let socket = unbound(kind, protocol)?;
         bind(&socket, port)
     };
-    probe(Type::STREAM, Protocol::TCP).map_err(|source| SocketError { protocol: "TCP", port, source })?;
-    probe(Type::DGRAM, Protocol::UDP).map_err(|source| SocketError { protocol: "UDP", port, source })
+    probe(Type::STREAM, Protocol::TCP).map_err(|reason| SocketError { protocol: "TCP", port, reason })?;
+    probe(Type::DGRAM, Protocol::UDP).map_err(|reason| SocketError { protocol: "UDP", port, reason })
 }
 
 fn tcp(port: u16) -> io::Result<TcpListener> {

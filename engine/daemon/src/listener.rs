@@ -31,12 +31,12 @@ pub enum ListenError {
     #[error("another process already serves {}; stop it or give another --socket", .0.display())]
     InUse(PathBuf),
     /// The system refused.
-    #[error("cannot make the control socket {}: {source}; check that its directory is writable and the path shorter than 108 bytes", path.display())]
+    #[error("cannot make the control socket {}: {reason}; check that its directory is writable and the path shorter than 108 bytes", path.display())]
     Bind {
         /// Where.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -58,7 +58,7 @@ impl Listener {
     /// # Errors
     /// See [`ListenError`].
     pub fn bind(path: &Path) -> Result<Self, ListenError> {
-        let failed = |source| ListenError::Bind { path: path.to_owned(), source };
+        let failed = |reason| ListenError::Bind { path: path.to_owned(), reason };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(failed)?;
         }

@@ -21,7 +21,7 @@ pub(super) enum Access {
 
 /// The text of `path`; `None` when there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<String>, CaError> {
-    let failed = |source| CaError::Read { path: path.to_owned(), source };
+    let failed = |reason| CaError::Read { path: path.to_owned(), reason };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, CaError> {
 
 /// Puts `bytes` at `path`, whole or not at all.
 pub(super) fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), CaError> {
-    write(path, bytes, access).map_err(|source| CaError::Write { path: path.to_owned(), source })
+    write(path, bytes, access).map_err(|reason| CaError::Write { path: path.to_owned(), reason })
 }
 
 fn write(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {

@@ -42,20 +42,20 @@ pub struct Authority {
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// Reading failed.
-    #[error("cannot read {}: {source}; make it readable for this user, or remove ca.pem and ca.key there so that a new persona CA is made", path.display())]
+    #[error("cannot read {}: {reason}; make it readable for this user, or remove ca.pem and ca.key there so that a new persona CA is made", path.display())]
     Read {
         /// Which file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Writing failed.
-    #[error("cannot write {}: {source}; make the directory writable for this user and see that the disk has room", path.display())]
+    #[error("cannot write {}: {reason}; make the directory writable for this user and see that the disk has room", path.display())]
     Write {
         /// Which file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file holds something else.
     #[error("{} is not understood ({reason}); restore it, or remove ca.pem and ca.key there so that a new persona CA is made", path.display())]
@@ -163,7 +163,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, now - DAY, now + CA_DAYS * DAY);
         let pem = params.self_signed(&key).map_err(failed("its certificate"))?.pem();
-        std::fs::create_dir_all(dir).map_err(|source| CaError::Write { path: dir.to_owned(), source })?;
+        std::fs::create_dir_all(dir).map_err(|reason| CaError::Write { path: dir.to_owned(), reason })?;
         let (certificate_path, key_path) = (dir.join(CERTIFICATE), dir.join(KEY));
         let key_pem = key.serialize_pem();
         files::replace(&key_path, key_pem.as_bytes(), files::Access::OwnerOnly)?;
