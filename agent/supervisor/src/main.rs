@@ -1,6 +1,9 @@
-//! The agent: network plan, processes, runs.
+//! `tbi-agent`: the agent. In the lab it is the supervisor of one run (`lab run`) or of a lab to look around in (`lab exec`).
+#![expect(clippy::print_stderr, reason = "errors of a command-line program")]
 
+mod lab_exec;
 mod network;
+mod process;
 mod run;
 mod sandbox;
 mod shell;
@@ -9,26 +12,52 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Exit code for "could not measure".
+const NOT_MEASURED: u8 = 2;
+
+/// The agent of TLSStress.Art TBI.
 #[derive(Debug, Parser)]
+#[command(name = "tbi-agent", version)]
 struct Cli {
     #[command(subcommand)]
-    command: Action,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum Command {
+    /// The bench in private namespaces of this machine.
+    #[command(subcommand)]
+    Lab(LabCommand),
     #[command(hide = true)]
     LabShell(shell::LabShell),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let Cli { command } = Cli::parse();
+#[derive(Debug, Subcommand)]
+enum LabCommand {
+    Run(Box<run::options::RunArgs>),
+    Exec(lab_exec::ExecArgs),
+}
+
+fn main() -> ExitCode {
+    match start(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(NOT_MEASURED)
+        }
+    }
+}
+
+fn start(command: Command) -> anyhow::Result<ExitCode> {
     // Before the first thread: the kernel gives user namespaces to single-threaded processes only.
     if let sandbox::Entered::Ended(code) = sandbox::enter()? {
         return Ok(code);
     }
+    tbi_daemon::init_tracing("tbi-agent", "warn");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Action::LabShell(shell) => runtime.block_on(shell.run()),
+        Command::Lab(LabCommand::Run(arguments)) => runtime.block_on(run::run(*arguments)),
+        Command::Lab(LabCommand::Exec(arguments)) => runtime.block_on(arguments.run()),
+        Command::LabShell(shell) => runtime.block_on(shell.run()),
     }
 }

@@ -38,7 +38,8 @@ pub(crate) fn record(plan: Plan, harvest: Harvest, facts: Facts) -> RunRecord {
         certificate: certificate.as_ref(),
     });
     let identity = facts.identity;
-    let field = |pick: fn(&DutIdentity) -> &String| identity.as_ref().map_or_else(String::new, |device| pick(device).clone());
+    let field =
+        |pick: fn(&DutIdentity) -> &String| identity.as_ref().map_or_else(String::new, |device| pick(device).clone());
     RunRecord {
         version: RECORD_VERSION,
         id: facts.id,

@@ -18,12 +18,13 @@ use tbi_bench::quic_class;
 use tbi_bench::record::{BlockRecord, Distribution, DutConfiguration, QuicRow, TrialKind, TrialRecord};
 use tbi_bench::units::Span;
 use tbi_daemon::Shutdown;
-use tokio::sync::mpsc;
+use tokio::sync::broadcast;
 
 use super::clock::Clocks;
 use super::floor::{Floor, Measured};
 use super::journal::Journal;
 use super::progress::Progress;
+use crate::process::{Event as Happened, Happening};
 
 /// How often the clocks are compared while an action is under way.
 const CLOCK_WATCH: Duration = Duration::from_secs(1);
@@ -43,19 +44,17 @@ pub(crate) struct Harvest {
     pub configurations: Vec<DutConfiguration>,
 }
 
-/// A program of the bench ended although nobody asked it to.
-#[derive(Debug)]
-pub(crate) struct Death {
-    /// Its name.
-    pub program: String,
-    /// How it ended, in words.
-    pub how: String,
+impl Harvest {
+    /// A campaign that never began.
+    pub(crate) fn nothing(outcome: Outcome) -> Self {
+        Self { outcome, blocks: Vec::new(), distributions: Vec::new(), quic: Vec::new(), configurations: Vec::new() }
+    }
 }
 
 /// What the driver listens to beside its own actions.
 pub(crate) struct Watch {
-    /// Deaths of programs; restarted by the supervisor, but the block is void.
-    pub deaths: mpsc::Receiver<Death>,
+    /// What happens to programs: one that dies is started again, but the block under way is void.
+    pub events: broadcast::Receiver<Happened>,
     /// The operator's stop.
     pub stop: Shutdown,
 }
@@ -94,13 +93,7 @@ impl<'a> Driver<'a> {
             campaign,
             started: Instant::now(),
             block: None,
-            harvest: Harvest {
-                outcome: Outcome::Completed,
-                blocks: Vec::new(),
-                distributions: Vec::new(),
-                quic: Vec::new(),
-                configurations: Vec::new(),
-            },
+            harvest: Harvest::nothing(Outcome::Completed),
             merged: BTreeMap::new(),
             probes: BTreeMap::new(),
         }
@@ -119,14 +112,14 @@ impl<'a> Driver<'a> {
             let place = self.place(&action);
             event = tokio::select! {
                 biased;
-                // Cancel-safe: a death stays in the channel until received.
-                Some(death) = watch.deaths.recv() => Event::Failed(Stop::Interrupt(format!(
-                    "{} died ({}) {place}; what was measured before is kept, its log is in the run's folder under logs/, run again.",
-                    death.program, death.how
-                ))),
-                // Cancel-safe: a level, not an edge.
+                // Cancel-safe: a level, not an edge. First, because a stop ends programs, too.
                 () = watch.stop.requested() => Event::Failed(Stop::Interrupt(format!(
                     "Stopped by the operator {place}; what was measured before is kept, run again with `cargo tbi run --again`."
+                ))),
+                // Cancel-safe: an event stays in the channel until received.
+                (program, how) = death(&mut watch.events) => Event::Failed(Stop::Interrupt(format!(
+                    "{program} died ({how}) {place}; what was measured before is kept, its log is in the run's folder under logs/, run \
+                     again."
                 ))),
                 // Cancel-safe: holds nothing but a timer.
                 step = clock_step(&clocks) => Event::Failed(Stop::Invalidate(step)),
@@ -192,8 +185,13 @@ impl<'a> Driver<'a> {
     fn begin_block(&mut self) {
         let Some(spec) = self.campaign.current() else { return };
         if self.block.is_none() {
-            self.block =
-                Some(OpenBlock { spec, began: Instant::now(), trials: Vec::new(), timings: Vec::new(), configuration: None });
+            self.block = Some(OpenBlock {
+                spec,
+                began: Instant::now(),
+                trials: Vec::new(),
+                timings: Vec::new(),
+                configuration: None,
+            });
         }
     }
 
@@ -211,7 +209,11 @@ impl<'a> Driver<'a> {
                     block.configuration = Some(snapshot.sha256.clone());
                 }
                 if !self.harvest.configurations.iter().any(|known| known.arm == arm) {
-                    self.harvest.configurations.push(DutConfiguration { arm, text: snapshot.text, sha256: snapshot.sha256 });
+                    self.harvest.configurations.push(DutConfiguration {
+                        arm,
+                        text: snapshot.text,
+                        sha256: snapshot.sha256,
+                    });
                 }
                 Event::ModeSwitched
             }
@@ -234,7 +236,8 @@ impl<'a> Driver<'a> {
     }
 
     async fn measure(&mut self, spec: TrialSpec) -> Event {
-        let id = format!("b{}t{}", self.harvest.blocks.len(), self.block.as_ref().map_or(0, |block| block.trials.len()));
+        let id =
+            format!("b{}t{}", self.harvest.blocks.len(), self.block.as_ref().map_or(0, |block| block.trials.len()));
         let at = Span::from_micros(self.started.elapsed().as_micros() as u64);
         match self.floor.trial(self.plan, &spec, &id).await {
             Ok(measured) => {
@@ -312,10 +315,24 @@ fn summary(block: &BlockRecord) -> String {
         }
         if total > 0 {
             let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
-            words.push(format!("{protocol} {total} conns, {:.0}% intercepted{failures}", intercepted as f64 * 100.0 / total as f64));
+            words.push(format!(
+                "{protocol} {total} conns, {:.0}% intercepted{failures}",
+                intercepted as f64 * 100.0 / total as f64
+            ));
         }
     }
     words.join("; ")
+}
+
+/// Ends with name and status when a program dies; never otherwise.
+async fn death(events: &mut broadcast::Receiver<Happened>) -> (String, String) {
+    loop {
+        match events.recv().await {
+            Ok(Happened { workload, what: Happening::Died { status } }) => return (workload, status),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
 }
 
 /// Ends with a sentence when the wall clock steps; never otherwise.

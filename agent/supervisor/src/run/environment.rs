@@ -8,16 +8,21 @@ use tbi_bench::record::Environment;
 
 /// The machine as it is now.
 pub(crate) fn environment(plan: &Plan, isp: &str) -> Environment {
-    let mut system = System::new();
-    system.refresh_memory();
-    system.refresh_cpu_all();
+    let unknown = || "unknown".to_owned();
+    let machine = System::new().ok().map(|mut system| {
+        system.refresh_memory();
+        system.refresh_cpu_all();
+        let cpu = system.cpus().first().map_or_else(unknown, |cpu| cpu.brand().trim().to_owned());
+        (cpu, system.total_memory() / (1 << 20))
+    });
+    let (cpu, memory_mib) = machine.unwrap_or_else(|| (unknown(), 0));
     Environment {
-        cpu: system.cpus().first().map_or_else(|| "unknown".to_owned(), |cpu| cpu.brand().trim().to_owned()),
+        cpu,
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
-        memory_mib: system.total_memory() / (1 << 20),
-        kernel: System::kernel_version().unwrap_or_else(|| "unknown".to_owned()),
-        os: System::long_os_version().unwrap_or_else(|| "unknown".to_owned()),
-        load_average: System::load_average().one,
+        memory_mib,
+        kernel: System::kernel_version().unwrap_or_else(|_| unknown()),
+        os: System::long_os_version().unwrap_or_else(|_| unknown()),
+        load_average: System::load_average().map_or(0.0, |load| load.one),
         life: "lab".to_owned(),
         isp: isp.to_owned(),
         engine_workers: plan.workers.engine,
@@ -30,7 +35,8 @@ pub(crate) fn environment(plan: &Plan, isp: &str) -> Environment {
 /// Where a run in the lab departs from RFC 9411, by section.
 fn deviations(plan: &Plan) -> Vec<String> {
     let mut deviations = vec![
-        "§4.3.1.1: TCP options are the kernel's (initial window, delayed ACK, PSH), which programs cannot set.".to_owned(),
+        "§4.3.1.1: TCP options are the kernel's (initial window, delayed ACK, PSH), which programs cannot set."
+            .to_owned(),
         "§4.3.1.3: client addresses are drawn from two /16 blocks without a rate per address.".to_owned(),
         "§4.1: agents, device and personas share one machine's cores, so their costs are not independent.".to_owned(),
         "§6.3: throughput is HTTP payload, not layer 2.".to_owned(),

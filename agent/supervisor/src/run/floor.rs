@@ -2,6 +2,7 @@
 //!
 //! It decides nothing; every failure becomes one sentence for the record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -15,6 +16,7 @@ use tbi_bench::plan::Plan;
 use tbi_bench::protocol::{Arm, Protocol};
 use tbi_daemon::{BYE, ClientError, UnixClient};
 use tbi_dut::{DecryptMode, DutAdapter, DutError, Snapshot};
+use tokio::sync::Mutex;
 
 use crate::network::{NetworkError, NetworkHost};
 
@@ -33,7 +35,7 @@ pub(crate) struct Paths {
 /// Everything a campaign touches.
 pub(crate) struct Floor {
     /// Namespaces and links.
-    pub network: NetworkHost,
+    pub network: Arc<Mutex<NetworkHost>>,
     /// Both plans for them.
     pub paths: Paths,
     /// Load engine.
@@ -75,7 +77,9 @@ pub(crate) enum FloorError {
         source: ClientError,
     },
     /// The engine does not end a trial.
-    #[error("The load engine did not end {trial} within {seconds} s; its log is in the run's folder under logs/, run again.")]
+    #[error(
+        "The load engine did not end {trial} within {seconds} s; its log is in the run's folder under logs/, run again."
+    )]
     Hangs {
         /// Which trial.
         trial: String,
@@ -96,12 +100,15 @@ pub(crate) struct Measured {
 }
 
 impl Floor {
-    pub(crate) async fn lay_path(&mut self, choice: Path) -> Result<(), FloorError> {
+    pub(crate) async fn lay_path(&self, choice: Path) -> Result<(), FloorError> {
         let (path, plan) = match choice {
             Path::Reference => ("reference", &self.paths.reference),
             Path::ThroughDut => ("device's", &self.paths.through_dut),
         };
-        self.network.apply(plan).await.map_err(|source| FloorError::Path { path, source })
+        // One path at a time: restarts of programs wait for the lock, too.
+        let steps = self.network.lock().await.apply(plan).await.map_err(|source| FloorError::Path { path, source })?;
+        tracing::debug!(path, steps, "path laid");
+        Ok(())
     }
 
     pub(crate) async fn switch_mode(&self, arm: Arm) -> Result<Snapshot, FloorError> {
@@ -132,12 +139,9 @@ impl Floor {
             seed: plan.seed,
         };
         let limit = plan.handshake_timeout.duration() * plan.verify_probes * 2 + GRACE;
-        self.engine
-            .clone()
-            .with_timeout(limit)
-            .post_json("/v1/probes", &order)
-            .await
-            .map_err(|source| FloorError::Daemon { daemon: "load engine", operation: format!("probe {protocol}"), source })
+        self.engine.clone().with_timeout(limit).post_json("/v1/probes", &order).await.map_err(|source| {
+            FloorError::Daemon { daemon: "load engine", operation: format!("probe {protocol}"), source }
+        })
     }
 
     pub(crate) async fn trial(&self, plan: &Plan, spec: &TrialSpec, id: &str) -> Result<Measured, FloorError> {

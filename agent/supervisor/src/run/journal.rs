@@ -77,7 +77,8 @@ impl Journal {
         }
         replace(&dir.join("plan.json"), plan_json.as_bytes())?;
         let path = dir.join("blocks.jsonl");
-        let blocks = OpenOptions::new().create(true).write(true).truncate(true).open(&path).map_err(JournalError::at(&path))?;
+        let blocks =
+            OpenOptions::new().create(true).write(true).truncate(true).open(&path).map_err(JournalError::at(&path))?;
         Ok(Self { dir: dir.to_owned(), blocks })
     }
 

@@ -36,6 +36,9 @@ pub(crate) struct RunArgs {
     /// Another seed than the plan's: other arrivals, another order of blocks.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Authorities from outside.
+    #[command(flatten)]
+    pub authorities: super::lab::Authorities,
     /// Print the path of run.json and nothing else on standard output.
     #[arg(long)]
     pub terse: bool,
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
 
     fn args(plan: Option<PathBuf>, again: Option<PathBuf>) -> RunArgs {
-        RunArgs { quick: false, plan, again, out: None, seed: None, terse: false }
+        RunArgs { quick: false, plan, again, out: None, seed: None, authorities: Default::default(), terse: false }
     }
 
     #[test]

@@ -88,6 +88,9 @@ mod tests {
 
     #[test]
     fn clocks_read_as_minutes_and_seconds() {
-        assert_eq!((clock(Duration::from_millis(5400)), clock(Duration::from_secs(605))), (" 0:05".into(), "10:05".into()));
+        assert_eq!(
+            (clock(Duration::from_millis(5400)), clock(Duration::from_secs(605))),
+            (" 0:05".into(), "10:05".into())
+        );
     }
 }
