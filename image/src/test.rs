@@ -93,6 +93,10 @@ impl Test {
         }
         let mut runner = workspace.cargo();
         runner.args(if nextest { nextest_arguments(&chosen) } else { cargo_test_arguments(&chosen) });
+        if !nextest {
+            // A lab takes the whole machine; nextest reads that in .config/nextest.toml, `cargo test` only knows one or many at a time.
+            runner.env("RUST_TEST_THREADS", "1");
+        }
         runner.env("TBI_BIN_DIR", workspace.programs(Profile::Dev)).stdin(Stdio::null());
         become_program(&mut runner)
     }
@@ -121,16 +125,7 @@ fn lint(workspace: &Workspace) -> Result<()> {
     succeed(workspace.cargo().args(["fmt", "--all", "--check"]))
         .context("the format differs; type: cargo fmt --all")?;
     say("lints");
-    succeed(workspace.cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    succeed(workspace.cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     // The test binary `rules` checks bans and licences without any tool; cargo-deny knows more where it is installed.
     if works(workspace.cargo().args(["deny", "--version"])) {
         say("dependencies");
