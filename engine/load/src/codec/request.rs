@@ -2,7 +2,7 @@
 //! byte strings with at most 32 bytes patched.
 //!
 //! Does not know any protocol: [`super::http1`], [`super::h2_client`] and [`super::h3_frames`] each build their own
-//! [`Prebuilt`] from a [`Request`]. Invariant: a [`Request`] holds only bytes that need no escaping in any of the three.
+//! `Prebuilt` from a [`Request`]. Invariant: a [`Request`] holds only bytes that need no escaping in any of the three.
 
 use std::ops::Range;
 
