@@ -7,10 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// The last part of a wait is spun through, because a sleeping thread wakes some ten microseconds late.
 const SPIN: Duration = Duration::from_micros(50);
-/// Longest interval at which the queue is asked for packets.
-const LONGEST_POLL: Duration = Duration::from_micros(400);
-/// Shortest such interval.
-const SHORTEST_POLL: Duration = Duration::from_micros(20);
 /// A stamp older than this is a stepped clock, not a waiting packet.
 const OLDEST: Duration = Duration::from_millis(100);
 
@@ -57,21 +53,15 @@ impl<P> Line<P> {
         gone.map(|(_, packet)| packet)
     }
 
-    /// How to wait. Never sleeps past the moment at which the queue should be asked again.
+    /// How to wait for the next packet to be due.
     #[must_use]
-    pub fn next(&self, now: Instant, delay: Duration) -> Next {
+    pub fn next(&self, now: Instant) -> Next {
         let Some((due, _)) = self.packets.front() else { return Next::Nothing };
         match due.saturating_duration_since(now) {
-            wait if wait > SPIN => Next::Sleep((wait - SPIN).min(poll_interval(delay))),
+            wait if wait > SPIN => Next::Sleep(wait - SPIN),
             _ => Next::Spin(*due),
         }
     }
-}
-
-/// How often the queue is asked: often enough that a packet is heard of well before it is due.
-#[must_use]
-pub fn poll_interval(delay: Duration) -> Duration {
-    (delay / 4).clamp(SHORTEST_POLL, LONGEST_POLL)
 }
 
 /// When a packet arrived, given both clocks now and its stamp on the wall clock. Without a plausible stamp: now.
@@ -96,7 +86,7 @@ mod tests {
         assert_eq!(line.pop_due(start + 4 * MS), None);
         assert_eq!(line.pop_due(start + 5 * MS), Some('a'));
         assert_eq!(line.pop_due(start + 5 * MS), Some('b'));
-        assert_eq!(line.next(start, 5 * MS), Next::Nothing);
+        assert_eq!(line.next(start), Next::Nothing);
     }
 
     #[test]
@@ -117,12 +107,9 @@ mod tests {
         let start = Instant::now();
         let mut line = Line::default();
         line.push((), start + 20 * MS);
-        assert_eq!(line.next(start, 20 * MS), Next::Sleep(LONGEST_POLL));
-        let close = start + 20 * MS - Duration::from_micros(150);
-        assert_eq!(line.next(close, 20 * MS), Next::Sleep(Duration::from_micros(100)));
-        assert_eq!(line.next(start + 20 * MS - SPIN, 20 * MS), Next::Spin(start + 20 * MS));
-        assert_eq!(poll_interval(MS), Duration::from_micros(250));
-        assert_eq!(poll_interval(Duration::from_micros(1)), SHORTEST_POLL);
+        assert_eq!(line.next(start), Next::Sleep(20 * MS - SPIN));
+        assert_eq!(line.next(start + 20 * MS - SPIN), Next::Spin(start + 20 * MS));
+        assert_eq!(line.next(start + 30 * MS), Next::Spin(start + 20 * MS));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The delay line: packets from outside wait in a netfilter queue until they have been here for the wanted time.
 //!
 //! A packet's time counts from when it reached the interface, not from when this program heard of it: a socket with `SO_TIMESTAMPNS`
-//! makes the kernel stamp every packet on arrival, and the queue hands the stamp over. So neither the queue's own latency nor the
-//! interval at which it is asked adds to the delay. Release is precise to some ten microseconds: sleep until shortly before, then spin.
+//! makes the kernel stamp every packet on arrival, and the queue hands the stamp over. So the queue's own latency adds nothing to the
+//! delay. Release is precise to some ten microseconds: sleep until shortly before, then spin.
 //!
-//! One thread, `delay`, owns the queue ([`line`] holds its pure core); orders reach it through [`Orders`]. It ends when told so, after
+//! One thread, `delay`, owns the queue's socket; [`line`] is its pure core, [`message`] the kernel's language. Orders reach it as atomics. It ends when told so, after
 //! letting go of every packet.
 
 pub mod line;
+pub mod message;
+mod queue;
 
 use std::io;
 use std::net::UdpSocket;
@@ -16,17 +18,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use nfq::{Message, Queue, Verdict};
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimestampns};
 use tbi_bench::units::Span;
 
 use self::line::{Line, Next};
+use self::queue::Queue;
 use crate::counters::Tally;
 use crate::rules::QUEUE;
 
 /// Packets the kernel may hold for us: a second of a million per second would not fit, 20 ms of it does.
 const QUEUE_LEN: u32 = 1 << 17;
-/// How often an idle line looks whether it is still wanted.
+/// How often an idle line looks whether it is still wanted; a packet wakes it at once.
 const IDLE: Duration = Duration::from_millis(100);
 /// Packets taken in one go before looking at the clock again.
 const BATCH: usize = 64;
@@ -68,9 +70,9 @@ impl DelayLine {
     pub fn hold(&mut self, delay: Span) -> Result<(), DelayError> {
         self.orders.delay_us.store(delay.as_micros(), Ordering::Relaxed);
         match &self.thread {
-            Some(thread) if !thread.is_finished() => thread.thread().unpark(),
+            Some(thread) if !thread.is_finished() => {}
             _ => {
-                let queue = open_queue()?;
+                let queue = Queue::open(QUEUE, QUEUE_LEN).map_err(|source| DelayError { doing: "bind", source })?;
                 let stamping = stamp_arrivals();
                 let (orders, tally) = (self.orders.clone(), self.tally.clone());
                 let run = move || {
@@ -94,27 +96,12 @@ impl DelayLine {
         self.let_go();
         self.orders.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
             let ended = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
             if !matches!(ended, Ok(true)) {
                 tracing::error!("the delay line panicked; packets it held are lost");
             }
         }
     }
-}
-
-fn open_queue() -> Result<Queue, DelayError> {
-    let error = |doing| move |source| DelayError { doing, source };
-    let mut queue = Queue::open().map_err(error("open"))?;
-    queue.bind(QUEUE).map_err(error("bind"))?;
-    // Headers and payload stay in the kernel: only the decision travels.
-    queue.set_copy_range(QUEUE, 0).map_err(error("configure"))?;
-    queue.set_queue_max_len(QUEUE, QUEUE_LEN).map_err(error("size"))?;
-    // Without this the kernel would cut offloaded packets into pieces, and the delay line would change what it only holds back.
-    queue.set_recv_gso(QUEUE, true).map_err(error("configure"))?;
-    queue.set_fail_open(QUEUE, false).map_err(error("configure"))?;
-    queue.set_nonblocking(true);
-    Ok(queue)
 }
 
 /// As long as the socket lives, the kernel stamps packets on arrival. Without it the time of receipt is used.
@@ -126,7 +113,8 @@ fn stamp_arrivals() -> Option<UdpSocket> {
 
 struct Runner {
     queue: Queue,
-    line: Line<Message>,
+    /// Packets by their number.
+    line: Line<u32>,
     orders: Arc<Orders>,
     tally: Arc<Tally>,
 }
@@ -136,50 +124,47 @@ impl Runner {
         // The default slack of 50 µs would be most of the error budget. Refusal costs precision, nothing else.
         let _best_effort = nix::sys::prctl::set_timerslack(1);
         loop {
-            let delay = Duration::from_micros(self.orders.delay_us.load(Ordering::Relaxed));
-            let stopping = self.orders.stop.load(Ordering::Relaxed);
-            if let Err(error) = self.take_in(delay) {
-                tracing::error!(%error, "the delay line lost its queue; packets from outside are lost until the behaviour changes");
-                return;
-            }
-            if delay.is_zero() {
-                self.line.expire();
-            }
-            while let Some(mut packet) = self.line.pop_due(Instant::now()) {
-                packet.set_verdict(Verdict::Accept);
-                match self.queue.verdict(packet) {
-                    Ok(()) => self.tally.count_packet_delayed(),
-                    Err(error) => tracing::debug!(%error, "verdict refused"),
-                }
-            }
-            match self.line.next(Instant::now(), delay) {
-                Next::Nothing if stopping => return,
-                Next::Nothing if delay.is_zero() => thread::park_timeout(IDLE),
-                Next::Nothing => thread::sleep(line::poll_interval(delay)),
-                Next::Sleep(time) => thread::sleep(time),
-                Next::Spin(until) => {
-                    while Instant::now() < until {
-                        std::hint::spin_loop();
-                    }
+            match self.turn() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the delay line lost its queue; packets from outside are lost until the delay is set anew");
+                    return;
                 }
             }
         }
     }
 
-    fn take_in(&mut self, delay: Duration) -> io::Result<()> {
+    /// Takes in, lets go, waits; false when it is over.
+    fn turn(&mut self) -> io::Result<bool> {
+        let delay = Duration::from_micros(self.orders.delay_us.load(Ordering::Relaxed));
+        let stopping = self.orders.stop.load(Ordering::Relaxed);
         for _ in 0..BATCH {
-            match self.queue.recv() {
-                Ok(packet) => {
-                    let arrival = line::arrival(Instant::now(), SystemTime::now(), packet.get_timestamp());
-                    self.line.push(packet, arrival + delay);
+            let Some(packet) = self.queue.receive()? else { break };
+            let arrival = line::arrival(Instant::now(), SystemTime::now(), packet.arrived);
+            self.line.push(packet.id, arrival + delay);
+        }
+        if delay.is_zero() {
+            self.line.expire();
+        }
+        let mut last = None;
+        while let Some(packet) = self.line.pop_due(Instant::now()) {
+            self.tally.count_packet_delayed();
+            last = Some(packet);
+        }
+        if let Some(packet) = last {
+            self.queue.release(packet)?;
+        }
+        match self.line.next(Instant::now()) {
+            Next::Nothing if stopping => return Ok(false),
+            Next::Nothing => self.queue.wait(IDLE)?,
+            Next::Sleep(time) => self.queue.wait(time)?,
+            Next::Spin(until) => {
+                while Instant::now() < until {
+                    std::hint::spin_loop();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Somebody else's netlink complaint must not end the line; a dead socket must.
-                Err(error) if error.raw_os_error() == Some(nix::libc::EBADF) => return Err(error),
-                Err(error) => tracing::debug!(%error, "netfilter queue"),
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

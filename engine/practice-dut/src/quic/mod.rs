@@ -231,10 +231,10 @@ impl InterceptError {
     }
 }
 
-/// We refused the server's certificate ourselves: an error raised here whose code is a TLS alert about certificates (RFC 9001 §4.8,
-/// RFC 8446 §6.2: 42 to 48).
+/// We refused the server's certificate ourselves: an error raised here whose code is a TLS alert (RFC 9001 §4.8) about certificates,
+/// 42 to 48, or about a signature, 51 (RFC 8446 §6.2).
 fn is_untrusted(error: &ConnectionError) -> bool {
-    matches!(error, ConnectionError::TransportError(error) if (0x100 + 42..=0x100 + 48).contains(&u64::from(error.code)))
+    matches!(error, ConnectionError::TransportError(error) if matches!(u64::from(error.code), 0x12a..=0x130 | 0x133))
 }
 
 fn server_config(mut tls: rustls::ServerConfig, transport: Arc<TransportConfig>) -> Result<quinn::ServerConfig, NoInitialCipherSuite> {
