@@ -71,6 +71,11 @@ pub(crate) fn count(number: u64) -> String {
     group(&number.to_string())
 }
 
+/// Sum of counts. A record from elsewhere may hold any numbers, so it stops at the largest one instead of overflowing.
+pub(crate) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
 /// Microseconds as milliseconds, without unit.
 pub(crate) fn us_as_ms(us: f64) -> String {
     value(us / 1000.0)

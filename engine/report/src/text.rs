@@ -256,7 +256,7 @@ impl Text {
 
 /// Counts of one row of proof in words, without the judgement.
 pub(crate) fn proof_sentence(record: &RunRecord, row: &ProofRow) -> String {
-    let total = row.intercepted + row.end_to_end + row.altered + row.unknown;
+    let total = number::total([row.intercepted, row.end_to_end, row.altered, row.unknown]);
     if total == 0 {
         return "no connection".to_owned();
     }

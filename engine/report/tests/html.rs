@@ -4,6 +4,7 @@
 mod common;
 
 use tbi_bench::object::Object;
+use tbi_bench::plan::{PlanFile, PlanFormat, Profile};
 use tbi_bench::protocol::{Arm, Protocol};
 use tbi_bench::record::{Kpi, RunRecord, RunStatus, Verdict};
 use tbi_bench::units::Span;
@@ -286,4 +287,36 @@ fn a_blocked_protocol_explains_itself() {
     let html = html(&record);
     assert!(html.contains("no cost is claimed; the device blocks h3 when ON"), "headline");
     assert!(html.contains("without any response, as blocking must be"), "proof");
+}
+
+#[test]
+fn counts_beyond_all_reason_do_not_overflow() {
+    let mut record = common::small();
+    for block in &mut record.blocks {
+        (block.index, block.at, block.took) = (u32::MAX, Span::from_micros(u64::MAX), Span::from_micros(u64::MAX));
+        block.pair = block.pair.map(|_| u32::MAX);
+        for trial in &mut block.trials {
+            (trial.attempts.sent, trial.attempts.late, trial.attempts.skipped) = (u64::MAX, u64::MAX, u64::MAX);
+            (trial.proof.intercepted, trial.proof.unknown) = (u64::MAX, u64::MAX);
+            trial.witness.udp_receive_drops = u64::MAX;
+            for tick in &mut trial.ticks {
+                (tick.connections, tick.length) = (u64::MAX, Span::ZERO);
+            }
+        }
+    }
+    for row in &mut record.proof {
+        (row.intercepted, row.end_to_end, row.altered) = (u64::MAX, u64::MAX, u64::MAX);
+    }
+    says_nothing_senseless(&html(&record));
+    assert!(!tbi_report::table(&record, 100, tbi_report::Colour::Plain).is_empty());
+}
+
+#[test]
+fn the_plan_that_is_shown_is_a_plan_file() {
+    let record = common::seconds();
+    let html = html(&record);
+    let shown = html.split("<pre class=\"plan\">").nth(1).and_then(|rest| rest.split("</pre>").next()).unwrap();
+    let toml = shown.replace("&#34;", "\"").replace("&#60;", "<").replace("&#62;", ">").replace("&#38;", "&");
+    let plan = PlanFile::parse(&toml, PlanFormat::Toml).unwrap().resolve(Profile::Quick).unwrap();
+    assert_eq!(plan, record.plan);
 }

@@ -51,7 +51,7 @@ impl Annex {
                     text: configuration.text.clone(),
                 })
                 .collect(),
-            plan: toml::to_string_pretty(&record.plan)
+            plan: toml::to_string(&record.plan)
                 .or_else(|_| serde_json::to_string_pretty(&record.plan))
                 .unwrap_or_else(|_| "The plan cannot be shown; it is in run.json.".to_owned()),
         }
@@ -209,11 +209,12 @@ fn blocks(record: &RunRecord) -> Table {
         ],
     );
     for block in &record.blocks {
-        let connections = block.trials.iter().map(|trial| trial.proof.total()).sum();
+        let classes = block.trials.iter().map(|trial| trial.proof);
+        let connections = number::total(classes.flat_map(|p| [p.intercepted, p.end_to_end, p.altered, p.unknown]));
         table.row(vec![
-            (block.index + 1).to_string(),
+            number::count(u64::from(block.index) + 1),
             words::arm(block.arm).to_owned(),
-            block.pair.map_or_else(|| number::NONE.to_owned(), |pair| (pair + 1).to_string()),
+            block.pair.map_or_else(|| number::NONE.to_owned(), |pair| number::count(u64::from(pair) + 1)),
             number::fixed(block.at.as_secs_f64(), 1),
             number::fixed(block.took.as_secs_f64(), 1),
             number::count(block.trials.len() as u64),

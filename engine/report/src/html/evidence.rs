@@ -32,7 +32,7 @@ pub(crate) fn proof(record: &RunRecord) -> Table {
     let mut rows: Vec<_> = record.proof.iter().collect();
     rows.sort_by_key(|row| (row.protocol, row.arm));
     for row in rows {
-        let total = row.intercepted + row.end_to_end + row.altered + row.unknown;
+        let total = number::total([row.intercepted, row.end_to_end, row.altered, row.unknown]);
         let expected = text::expected_class(record, row.arm, row.protocol);
         let in_class = match expected {
             "intercepted" => row.intercepted,
@@ -224,9 +224,9 @@ fn witnesses(record: &RunRecord) -> Table {
             words::arm(arm).to_owned(),
             number::percent(trials.iter().map(|trial| trial.witness.busiest_worker).fold(0.0, f64::max)),
             lag.quantile(0.99).map_or_else(|| number::NONE.to_owned(), |us| number::us_as_ms(us as f64)),
-            number::count(trials.iter().map(|trial| trial.witness.udp_receive_drops).sum()),
-            number::count(trials.iter().map(|trial| trial.attempts.late).sum()),
-            number::count(trials.iter().map(|trial| trial.attempts.skipped).sum()),
+            number::count(number::total(trials.iter().map(|trial| trial.witness.udp_receive_drops))),
+            number::count(number::total(trials.iter().map(|trial| trial.attempts.late))),
+            number::count(number::total(trials.iter().map(|trial| trial.attempts.skipped))),
             match quic.iter().filter(|trial| trial.witness.gso).count() {
                 _ if quic.is_empty() => number::NONE,
                 0 => "not in use",
