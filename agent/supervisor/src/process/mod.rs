@@ -33,7 +33,7 @@ use crate::network::NetworkError;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use children::Children;
-pub(crate) use supervisor::{Standing, SuperviseError, Supervisor};
+pub(crate) use supervisor::{SuperviseError, Supervisor};
 
 /// A program that should run.
 #[derive(Debug, Clone, PartialEq, Eq)]
