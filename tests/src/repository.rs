@@ -29,6 +29,16 @@ pub struct Package {
 pub struct Dependency {
     /// Package name.
     pub name: String,
+    /// `dev`, `build`, or nothing for an ordinary one.
+    pub kind: Option<String>,
+}
+
+impl Dependency {
+    /// Whether it becomes part of what is installed.
+    #[must_use]
+    pub fn ships(&self) -> bool {
+        self.kind.as_deref() != Some("dev")
+    }
 }
 
 /// A package that is compiled into something of ours, or into its tests.

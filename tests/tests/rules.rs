@@ -31,7 +31,8 @@ fn imports_point_downwards() {
     let mut broken = Vec::new();
     for package in &metadata.packages {
         let room = metadata.room(package);
-        for dependency in &package.dependencies {
+        // A crate's own tests may stand a neighbour up beside it; what is installed may not know it.
+        for dependency in package.dependencies.iter().filter(|dependency| dependency.ships()) {
             let Some(other) = room_of(&dependency.name) else { continue };
             if !may_import(&room).contains(&other.as_str()) {
                 broken.push(format!("{} ({room}/) imports {} ({other}/)", package.name, dependency.name));
