@@ -82,7 +82,10 @@ impl Engine {
             ApiError::new(
                 StatusCode::NOT_FOUND,
                 "no-such-trial",
-                format!("there is no trial '{}'; the engine keeps the last one only, so ask before the next begins", clip(id)),
+                format!(
+                    "there is no trial '{}'; the engine keeps the last one only, so ask before the next begins",
+                    clip(id)
+                ),
             )
         })
     }
@@ -155,9 +158,10 @@ async fn post_probes(
         return Err(busy("other probes are under way"));
     };
     let plan = probe::Plan::new(order).map_err(|error| refuse(&error))?;
-    probe::run(plan).await.map(Json).map_err(|error| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "probes-failed", error.to_string())
-    })
+    probe::run(plan)
+        .await
+        .map(Json)
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "probes-failed", error.to_string()))
 }
 
 fn status_of(trial: &Running) -> Result<TrialStatus, ApiError> {
@@ -165,7 +169,11 @@ fn status_of(trial: &Running) -> Result<TrialStatus, ApiError> {
 }
 
 fn busy(what: &str) -> ApiError {
-    ApiError::new(StatusCode::CONFLICT, "busy", format!("the engine is busy: {what}; wait for its end or stop it first"))
+    ApiError::new(
+        StatusCode::CONFLICT,
+        "busy",
+        format!("the engine is busy: {what}; wait for its end or stop it first"),
+    )
 }
 
 fn refuse(error: &OrderError) -> ApiError {

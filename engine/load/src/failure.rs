@@ -58,7 +58,9 @@ impl Failure {
         match error.kind() {
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::local(
                 Cause::SourceExhausted,
-                format!("cannot bind {what}: {error}; add source addresses, or route the source prefix to this namespace"),
+                format!(
+                    "cannot bind {what}: {error}; add source addresses, or route the source prefix to this namespace"
+                ),
             ),
             _ => Self::local(Cause::LocalResource, format!("cannot open or bind {what}: {error}")),
         }
@@ -87,7 +89,9 @@ impl Failure {
     #[must_use]
     pub fn stream(error: &io::Error, handshaken: bool) -> Self {
         match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted if handshaken => {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted
+                if handshaken =>
+            {
                 Self::path(Cause::Reset, format!("connection reset: {error}"))
             }
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
@@ -148,7 +152,9 @@ impl Failure {
                 Self::path(Cause::QuicClosed, format!("closed by the peer's HTTP/3: {close}"))
             }
             ConnectionError::Reset => Self::path(Cause::QuicClosed, "stateless reset"),
-            ConnectionError::VersionMismatch => Self::peer(Cause::ProtocolViolation, "the peer speaks no QUIC version of ours"),
+            ConnectionError::VersionMismatch => {
+                Self::peer(Cause::ProtocolViolation, "the peer speaks no QUIC version of ours")
+            }
             ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => {
                 Self::local(Cause::LocalResource, format!("QUIC ended here: {error}"))
             }
@@ -160,7 +166,9 @@ impl Failure {
 fn untrusted(reason: &str) -> Failure {
     Failure::path(
         Cause::CertificateUntrusted,
-        format!("the certificate chains neither to the persona CA nor to the device's CA ({reason}); give the CA the device signs with"),
+        format!(
+            "the certificate chains neither to the persona CA nor to the device's CA ({reason}); give the CA the device signs with"
+        ),
     )
 }
 

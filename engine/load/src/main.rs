@@ -1,6 +1,7 @@
 //! `tbi-engine`: the load daemon. Table of contents only; everything is in the library.
 
 use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tbi_daemon::{DaemonArgs, Health, Shutdown};
 use tbi_engine::api::{Document, Engine};
 use utoipa::OpenApi;
@@ -19,6 +20,7 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     tbi_daemon::init_tracing("tbi-engine", &args.daemon.log);
+    raise_descriptor_limit();
     let listener = args.daemon.listener()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
@@ -32,6 +34,15 @@ fn main() -> anyhow::Result<()> {
         engine.stop();
         Ok(())
     })
+}
+
+/// Every connection is a descriptor; the usual soft limit of 1024 is for programs that use `select`.
+fn raise_descriptor_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is; large trials may run out of it");
+    }
 }
 
 fn workers(asked: u32) -> u32 {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tbi_bench::control::engine::{Arrivals, Load, Phases, Target, TlsProfile, Trust, TrialOrder};
+use tbi_bench::control::engine::{Arrivals, Load, Phases, Target, TlsProfile, TrialOrder, Trust};
 use tbi_bench::object::Object;
 use tbi_bench::protocol::Protocol;
 use tbi_bench::units::{Rate, Span};
@@ -51,10 +51,14 @@ pub enum OrderError {
     #[error("{0} streams per connection were asked of h1, which carries one request at a time; set streams to 1")]
     StreamsOnH1(u32),
     /// Endless connections in an open loop.
-    #[error("an open loop needs transactions_per_connection of at least 1, because each arrival is a connection that must end")]
+    #[error(
+        "an open loop needs transactions_per_connection of at least 1, because each arrival is a connection that must end"
+    )]
     EndlessArrivals,
     /// A target of a family without sources.
-    #[error("target '{persona}' has the {family} address {address} but sources names no {family} prefix; add one or leave sources empty")]
+    #[error(
+        "target '{persona}' has the {family} address {address} but sources names no {family} prefix; add one or leave sources empty"
+    )]
     NoSource {
         /// Target.
         persona: String,
@@ -198,8 +202,10 @@ impl Setup {
         let names = targets
             .iter()
             .map(|target| {
-                ServerName::try_from(target.server_name.clone())
-                    .map_err(|_| OrderError::ServerName { persona: target.persona.clone(), name: clip(&target.server_name) })
+                ServerName::try_from(target.server_name.clone()).map_err(|_| OrderError::ServerName {
+                    persona: target.persona.clone(),
+                    name: clip(&target.server_name),
+                })
             })
             .collect::<Result<_, _>>()?;
         let provider = profile::provider(tls, protocol)?;

@@ -58,6 +58,8 @@ impl Pacer {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use std::time::Duration;
 

@@ -71,7 +71,10 @@ impl Errors {
         if count == 0 {
             return;
         }
-        let entry = self.0.entry((failure.cause, failure.fault)).or_insert_with(|| (0, format!("{target}: {}", failure.detail)));
+        let entry = self
+            .0
+            .entry((failure.cause, failure.fault))
+            .or_insert_with(|| (0, format!("{target}: {}", failure.detail)));
         entry.0 += count;
     }
 
@@ -85,8 +88,11 @@ impl Errors {
     /// Most frequent first.
     #[must_use]
     pub fn into_counts(self) -> Vec<ErrorCount> {
-        let mut counts: Vec<ErrorCount> =
-            self.0.into_iter().map(|((cause, fault), (count, example))| ErrorCount { cause, fault, count, example }).collect();
+        let mut counts: Vec<ErrorCount> = self
+            .0
+            .into_iter()
+            .map(|((cause, fault), (count, example))| ErrorCount { cause, fault, count, example })
+            .collect();
         counts.sort_by_key(|error| std::cmp::Reverse(error.count));
         counts
     }

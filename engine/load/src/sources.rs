@@ -62,7 +62,8 @@ impl Sources {
     #[must_use]
     pub fn new(prefixes: &[IpNet], worker: u32, workers: u32) -> Self {
         let walk = |v4: bool| {
-            let prefixes: Vec<IpNet> = prefixes.iter().copied().filter(|prefix| prefix.addr().is_ipv4() == v4).collect();
+            let prefixes: Vec<IpNet> =
+                prefixes.iter().copied().filter(|prefix| prefix.addr().is_ipv4() == v4).collect();
             let total = prefixes.iter().map(hosts).sum();
             Walk { prefixes, position: u128::from(worker), stride: u128::from(workers.max(1)), total }
         };
@@ -176,6 +177,8 @@ pub fn udp_socket(source: IpAddr) -> Result<std::net::UdpSocket, Failure> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]

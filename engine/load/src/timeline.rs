@@ -70,11 +70,20 @@ mod tests {
     #[test]
     fn only_the_sustain_phase_is_measured_and_ramps_are_spread() {
         let start = Instant::now();
-        let phases =
-            Phases { init: Span::from_secs(1), ramp_up: Span::from_secs(2), sustain: Span::from_secs(3), ramp_down: Span::from_secs(4) };
+        let phases = Phases {
+            init: Span::from_secs(1),
+            ramp_up: Span::from_secs(2),
+            sustain: Span::from_secs(3),
+            ramp_down: Span::from_secs(4),
+        };
         let timeline = Timeline::new(start, &phases);
         let at = |s: u64| start + Duration::from_secs(s);
-        assert!(!timeline.is_sustain(at(2)) && timeline.is_sustain(at(3)) && timeline.is_sustain(at(5)) && !timeline.is_sustain(at(6)));
+        assert!(
+            !timeline.is_sustain(at(2))
+                && timeline.is_sustain(at(3))
+                && timeline.is_sustain(at(5))
+                && !timeline.is_sustain(at(6))
+        );
         assert_eq!(timeline.end, at(10));
         assert_eq!(timeline.closed_start(1, 2), at(2));
         assert_eq!(timeline.closed_stop(1, 2), at(7));

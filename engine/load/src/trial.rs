@@ -180,7 +180,11 @@ async fn coordinate(running: Arc<Running>, trial: Arc<Trial>, workers: u32) -> R
     debug_assert_eq!(ended, stopped, "nobody else ends a trial that is being reported");
     let (cpu, udp_receive_drops) = watched.await.unwrap_or_default();
     record.observed.client_hello.clone_from(&trial.client_hello);
-    let sustain = if stopped { measured_until.saturating_duration_since(timeline.sustain) } else { trial.phases.sustain.duration() };
+    let sustain = if stopped {
+        measured_until.saturating_duration_since(timeline.sustain)
+    } else {
+        trial.phases.sustain.duration()
+    };
     Ok(TrialReport {
         id: running.id.clone(),
         stopped,

@@ -30,6 +30,9 @@ use crate::sources::Sources;
 use crate::timeline::Timeline;
 use crate::witness;
 
+/// What is in flight at the end of the ramp-down may still end, so that every connection that gets an answer is classified by it. A
+/// device that went silent holds a trial up by no more than this.
+const DRAIN: Duration = Duration::from_millis(1500);
 /// Pause of a closed-loop slot after a failed connection, so that a device that refuses everything is not hammered.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// How long the last CONNECTION_CLOSE frames may take.
@@ -258,7 +261,7 @@ async fn drive(
                     tasks.spawn_local(stream.close());
                 }
             }
-            () = tokio::time::sleep_until(worker.timeline.end.into()) => break Ok(()),
+            () = tokio::time::sleep_until((worker.timeline.end + DRAIN).into()) => break Ok(()),
             changed = stop.changed() => {
                 // A coordinator that is gone wants nothing any more either.
                 if changed.is_err() || *stop.borrow() {
@@ -268,7 +271,9 @@ async fn drive(
         }
     };
     ticker.abort();
-    if let Err(error) = (&mut ticker).await && error.is_panic() {
+    if let Err(error) = (&mut ticker).await
+        && error.is_panic()
+    {
         return Err(WorkerError::Panicked(panic_text(error)));
     }
     outcome.map(|()| busy.get())
@@ -285,8 +290,16 @@ struct OpenLoop {
 }
 
 impl OpenLoop {
-    fn new(worker: &Worker, share: Share, rate: Rate, arrivals: Arrivals, max_in_flight: u32, transactions: u32) -> Self {
-        let schedule = Schedule::new(rate, arrivals, worker.trial.seed, &worker.trial.phases).worker(share.index, share.of);
+    fn new(
+        worker: &Worker,
+        share: Share,
+        rate: Rate,
+        arrivals: Arrivals,
+        max_in_flight: u32,
+        transactions: u32,
+    ) -> Self {
+        let schedule =
+            Schedule::new(rate, arrivals, worker.trial.seed, &worker.trial.phases).worker(share.index, share.of);
         let mut open = Self {
             schedule,
             next: None,

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use common::faulty::{Defect, Faulty, stranger_pem};
 use common::{Stand, check_sums, order_for};
-use tbi_bench::control::engine::{Arrivals, Cause, Fault, Load, Target, TlsProfile, TlsVersions, TrialOrder, TrialReport};
+use tbi_bench::control::engine::{
+    Arrivals, Cause, Fault, Load, Target, TlsProfile, TlsVersions, TrialOrder, TrialReport,
+};
 use tbi_bench::protocol::Protocol;
 use tbi_bench::units::{Rate, Span};
 use tbi_engine::order::{OrderError, Trial};
@@ -25,10 +27,19 @@ fn both(mut order: TrialOrder, cause: Cause, fault: Fault) -> Vec<TrialReport> {
             let report = common::run(TrialOrder { load: load.clone(), ..order.clone() }, 2);
             check_sums(&report);
             assert!(report.attempts.failed > 0, "{cause:?} {load:?}: {:?}", report.attempts);
-            assert_eq!(report.attempts.succeeded + report.attempts.unfinished, 0, "{cause:?} {load:?}: {:?}", report.attempts);
+            assert_eq!(
+                report.attempts.succeeded + report.attempts.unfinished,
+                0,
+                "{cause:?} {load:?}: {:?}",
+                report.attempts
+            );
             assert_eq!(report.errors.len(), 1, "{:?}", report.errors);
             assert_eq!((report.errors[0].cause, report.errors[0].fault), (cause, fault), "{:?}", report.errors);
-            assert!(report.proof.total() > 0 && report.proof.end_to_end + report.proof.intercepted == 0, "{:?}", report.proof);
+            assert!(
+                report.proof.total() > 0 && report.proof.end_to_end + report.proof.intercepted == 0,
+                "{:?}",
+                report.proof
+            );
             report
         })
         .collect()
@@ -74,8 +85,25 @@ fn responses_that_are_not_what_was_asked_for_are_the_peers_fault() {
 
 #[test]
 fn a_response_without_an_echo_is_altered() {
-    let reports = against(Defect::Answer("HTTP/1.1 404 Gone\r\ncontent-length: 0\r\n\r\n"), Cause::HttpStatus, Fault::Peer);
+    let reports =
+        against(Defect::Answer("HTTP/1.1 404 Gone\r\ncontent-length: 0\r\n\r\n"), Cause::HttpStatus, Fault::Peer);
     assert!(reports.iter().all(|report| report.proof.altered == report.proof.total()), "{:?}", reports[0].proof);
+}
+
+#[test]
+fn an_interceptor_is_recognised_by_the_echo_and_counted_under_its_own_authority() {
+    let echo = "x-tlsstress-echo: 00112233445566778899aabbccddeeff";
+    let text = format!("HTTP/1.1 200 OK\r\n{echo}\r\nalt-svc: h3\r\ncontent-length: 1024\r\n\r\n{}", "x".repeat(1024));
+    let device = Faulty::start(Defect::Answer(text.leak()));
+    let mut order = order_for(vec![device.target.clone()], stranger_pem(2100), Protocol::H1);
+    order.trust.dut_ca_pem = Some(device.ca_pem.clone());
+    let report = common::run(order, 1);
+    check_sums(&report);
+    assert!(report.errors.is_empty() && report.attempts.succeeded > 0, "{:?}", report.errors);
+    assert_eq!(report.proof.intercepted, report.proof.total(), "{:?}", report.proof);
+    let observed = &report.observed;
+    assert_eq!((observed.issuer_persona_ca, observed.issuer_dut_ca), (0, report.proof.total()), "{observed:?}");
+    assert_eq!(observed.tls13, report.proof.total());
 }
 
 #[test]
@@ -89,7 +117,11 @@ fn an_unknown_authority_is_named_with_the_remedy() {
     for protocol in Protocol::ALL {
         let order = order_for(stand.targets.clone(), stranger_pem(2100), protocol);
         for report in both(order, Cause::CertificateUntrusted, Fault::Path) {
-            assert!(report.errors[0].example.contains("give the CA the device signs with"), "{protocol}: {:?}", report.errors);
+            assert!(
+                report.errors[0].example.contains("give the CA the device signs with"),
+                "{protocol}: {:?}",
+                report.errors
+            );
         }
     }
 }
@@ -173,7 +205,8 @@ fn impossible_orders_are_refused_at_the_door() {
     refused(
         &|order| {
             order.transactions_per_connection = 0;
-            order.load = Load::Open { rate: Rate::per_second(1).unwrap(), arrivals: Arrivals::Constant, max_in_flight: 1 };
+            order.load =
+                Load::Open { rate: Rate::per_second(1).unwrap(), arrivals: Arrivals::Constant, max_in_flight: 1 };
         },
         "must end",
     );

@@ -34,7 +34,8 @@ fn open_loop_keeps_its_schedule_and_a_connection_per_arrival() {
     for protocol in Protocol::ALL {
         let mut order = order(&stand, protocol);
         order.object = Object::Mix;
-        order.load = Load::Open { rate: Rate::per_second(50).unwrap(), arrivals: Arrivals::Poisson, max_in_flight: 100 };
+        order.load =
+            Load::Open { rate: Rate::per_second(50).unwrap(), arrivals: Arrivals::Poisson, max_in_flight: 100 };
         let report = stand.run(order);
         assert!(report.errors.is_empty(), "{protocol}: {:?}", report.errors);
         common::check_sums(&report);
@@ -43,5 +44,30 @@ fn open_loop_keeps_its_schedule_and_a_connection_per_arrival() {
         assert_eq!(report.timings.schedule_lag.len(), report.attempts.sent);
         assert_eq!(report.timings.handshake_response.len(), report.attempts.connections);
         assert_eq!(report.proof.end_to_end, report.proof.total(), "{protocol}: {:?}", report.proof);
+    }
+}
+
+#[test]
+fn large_bodies_arrive_whole_and_both_families_work() {
+    let mut stand = Stand::start(1);
+    let v6 = std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+    for protocol in Protocol::ALL {
+        for address in [stand.targets[0].address, v6] {
+            stand.targets[0].address = address;
+            let mut order = order(&stand, protocol);
+            order.object = Object::Kb256;
+            order.transactions_per_connection = 0;
+            order.sources.clear();
+            order.load = Load::Closed { connections: 2, streams: if protocol == Protocol::H1 { 1 } else { 3 } };
+            let report = stand.run(order);
+            common::check_sums(&report);
+            assert!(
+                report.errors.is_empty() && report.attempts.succeeded > 5,
+                "{protocol} {address}: {:?}",
+                report.errors
+            );
+            assert_eq!(report.body_bytes, report.attempts.succeeded * 262_144);
+            assert_eq!(report.proof.end_to_end, 2, "{protocol} {address}: {:?}", report.proof);
+        }
     }
 }

@@ -7,7 +7,9 @@ use std::net::UdpSocket;
 use std::time::Instant;
 
 use common::Stand;
-use tbi_bench::control::engine::{Cause, Probe, ProbeOrder, Target, TlsProfile, Trust};
+use tbi_bench::control::engine::{
+    Cause, CipherSuite, Group, Probe, ProbeOrder, Target, TlsProfile, TlsVersions, Trust,
+};
 use tbi_bench::proof::Interception;
 use tbi_bench::protocol::Protocol;
 use tbi_bench::units::Span;
@@ -50,6 +52,32 @@ fn engine_and_persona_agree_on_the_connection_for_every_protocol() {
             assert_eq!(probe.alt_svc, (protocol != Protocol::H3).then_some(true), "{protocol}");
             assert_eq!(probe.quic_packets.is_some(), protocol == Protocol::H3);
             assert!(probe.fallback.is_none());
+        }
+    }
+}
+
+#[test]
+fn every_profile_is_offered_as_ordered_and_seen_so() {
+    let stand = Stand::start(1);
+    let tls12 = TlsProfile {
+        versions: TlsVersions::Tls12,
+        suites: vec![CipherSuite::Aes256Gcm, CipherSuite::Chacha20Poly1305],
+        groups: vec![Group::P256, Group::P384],
+    };
+    let hybrid = TlsProfile { groups: vec![Group::X25519MlKem768, Group::X25519], ..TlsProfile::default() };
+    let chacha = TlsProfile { suites: vec![CipherSuite::Chacha20Poly1305], ..TlsProfile::default() };
+    for (protocol, tls, version) in [
+        (Protocol::H1, tls12.clone(), "TLS 1.2"),
+        (Protocol::H2, tls12, "TLS 1.2"),
+        (Protocol::H2, hybrid.clone(), "TLS 1.3"),
+        (Protocol::H3, hybrid, "TLS 1.3"),
+        (Protocol::H3, chacha, "TLS 1.3"),
+    ] {
+        let words = ProbeOrder { tls, per_target: 1, ..order(stand.targets.clone(), &stand.ca_pem, protocol) };
+        for probe in probe(words) {
+            assert_eq!((probe.failure, probe.interception), (None, Interception::EndToEnd), "{protocol} {version}");
+            let saw = probe.saw.unwrap();
+            assert_eq!((saw.tls_version.as_str(), saw.client_hello), (version, probe.client_hello), "{protocol}");
         }
     }
 }

@@ -265,6 +265,10 @@ pub struct ErrorCount {
 
 /// What was started and what became of it, sustain phase only. Nothing is dropped silently:
 /// `scheduled = sent + skipped`, `sent = succeeded + failed + unfinished`, `late` is a part of `sent`.
+///
+/// All but `connections` count transactions. Open loop: an arrival with N transactions counts N, all at its intended start; what
+/// a connection still owes when it ends early is `failed`. Closed loop: a connection's first transaction counts when the connection
+/// starts, each later one when it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
 pub struct Attempts {
     /// Arrivals the schedule asked for (open loop) or starts (closed loop).

@@ -69,7 +69,11 @@ pub async fn run(worker: &Rc<Worker>, attempt: &Attempt, errand: Errand) -> Resu
 }
 
 /// Sends what is buffered and reads one whole response.
-async fn exchange(stream: &mut TlsStream, parser: &mut ResponseParser, watchdog: &mut Watchdog) -> Result<Times, Failure> {
+async fn exchange(
+    stream: &mut TlsStream,
+    parser: &mut ResponseParser,
+    watchdog: &mut Watchdog,
+) -> Result<Times, Failure> {
     let mut first_byte = None;
     poll_fn(|cx| {
         if watchdog.poll(cx).is_ready() {
@@ -104,7 +108,8 @@ async fn exchange(stream: &mut TlsStream, parser: &mut ResponseParser, watchdog:
 
 fn feed(parser: &mut ResponseParser, mut plain: &[u8], ended: &mut bool) -> Result<(), Failure> {
     loop {
-        let progress = parser.feed(plain).map_err(|error| Failure::peer(Cause::ProtocolViolation, error.to_string()))?;
+        let progress =
+            parser.feed(plain).map_err(|error| Failure::peer(Cause::ProtocolViolation, error.to_string()))?;
         plain = plain.get(progress.consumed..).unwrap_or_default();
         match progress.event {
             Some(Event::Head) => {}

@@ -197,7 +197,8 @@ async fn exchange(
 ) -> Result<Option<Failure>, Failure> {
     let token = transaction.first.then(|| shared.attempt.token().to_hex());
     let number = shared.worker.next_request();
-    let (request, expected) = shared.worker.trial.templates.bytes(shared.attempt.target_index(), number, token.as_ref());
+    let (request, expected) =
+        shared.worker.trial.templates.bytes(shared.attempt.target_index(), number, token.as_ref());
     match send.write_chunk(request).await {
         // A server may stop reading once it has seen enough to answer (RFC 9114 §4.1).
         Ok(()) | Err(WriteError::Stopped(_)) => {}
@@ -212,10 +213,15 @@ async fn exchange(
             Ok(Some(chunk)) => chunk.bytes,
             Ok(None) => break,
             Err(ReadError::Reset(code)) => {
-                return Ok(Some(Failure::peer(Cause::Truncated, format!("the server reset the HTTP/3 stream with code {code}"))));
+                return Ok(Some(Failure::peer(
+                    Cause::Truncated,
+                    format!("the server reset the HTTP/3 stream with code {code}"),
+                )));
             }
             Err(ReadError::ConnectionLost(error)) => return Err(shared.lost(&error)),
-            Err(error) => return Err(Failure::local(Cause::LocalResource, format!("reading an HTTP/3 stream failed: {error}"))),
+            Err(error) => {
+                return Err(Failure::local(Cause::LocalResource, format!("reading an HTTP/3 stream failed: {error}")));
+            }
         };
         first_byte.get_or_insert_with(Instant::now);
         if let Err(error) = shared.feed(reader, &chunk, transaction) {
@@ -282,7 +288,12 @@ impl Shared<'_> {
 fn write_failure(error: &WriteError) -> Failure {
     match error {
         WriteError::ConnectionLost(error) => Failure::quic(error, true),
-        other => Failure { cause: Cause::QuicClosed, fault: Fault::Peer, active: true, detail: format!("the server closed a stream: {other}") },
+        other => Failure {
+            cause: Cause::QuicClosed,
+            fault: Fault::Peer,
+            active: true,
+            detail: format!("the server closed a stream: {other}"),
+        },
     }
 }
 
@@ -313,14 +324,20 @@ async fn read_peer_stream(shared: &Shared<'_>, mut stream: RecvStream, seen: &Re
             }),
             Ok(None) | Err(ReadError::Reset(_)) => {
                 if let Err(error) = reader.finish() {
-                    shared.abort(Failure::peer(Cause::ProtocolViolation, error.to_string()), VarInt::from_u32(error.code() as u32));
+                    shared.abort(
+                        Failure::peer(Cause::ProtocolViolation, error.to_string()),
+                        VarInt::from_u32(error.code() as u32),
+                    );
                 }
                 return;
             }
             Err(_ended) => return,
         };
         if let Err(error) = result {
-            shared.abort(Failure::peer(Cause::ProtocolViolation, error.to_string()), VarInt::from_u32(error.code() as u32));
+            shared.abort(
+                Failure::peer(Cause::ProtocolViolation, error.to_string()),
+                VarInt::from_u32(error.code() as u32),
+            );
             return;
         }
     }

@@ -93,7 +93,9 @@ impl TlsStream {
     ) -> Result<(Self, Instant), Failure> {
         let source = match (source.is_ipv4(), address.is_ipv4()) {
             (true, true) | (false, false) => source,
-            _ => return Err(Failure::local(Cause::LocalResource, "source and target are of different address families")),
+            _ => {
+                return Err(Failure::local(Cause::LocalResource, "source and target are of different address families"));
+            }
         };
         let socket = sources::tcp_socket(source)?;
         let tcp = socket.connect(address).await.map_err(|error| Failure::connect(&error))?;
@@ -133,7 +135,10 @@ impl TlsStream {
             None if protocol == Protocol::H1 => Ok(()),
             other => Err(Failure::peer(
                 Cause::AlpnMismatch,
-                format!("the peer chose {} instead of {protocol}", other.map_or("no protocol".into(), String::from_utf8_lossy)),
+                format!(
+                    "the peer chose {} instead of {protocol}",
+                    other.map_or("no protocol".into(), String::from_utf8_lossy)
+                ),
             )),
         }
     }
@@ -146,7 +151,9 @@ impl TlsStream {
         self.tls
             .export_keying_material([0; KEYING_MATERIAL_LEN], EXPORTER_LABEL, Some(token.as_bytes()))
             .map(|material| Echo::from_keying_material(&material))
-            .map_err(|error| Failure::local(Cause::LocalResource, format!("TLS cannot export keying material: {error}")))
+            .map_err(|error| {
+                Failure::local(Cause::LocalResource, format!("TLS cannot export keying material: {error}"))
+            })
     }
 
     /// The session.
@@ -201,7 +208,10 @@ impl TlsStream {
         let mut closed = false;
         while !encrypted.is_empty() {
             if let Err(error) = self.tls.read_tls(&mut encrypted) {
-                return Poll::Ready(Err(Failure::local(Cause::LocalResource, format!("cannot buffer a TLS record: {error}"))));
+                return Poll::Ready(Err(Failure::local(
+                    Cause::LocalResource,
+                    format!("cannot buffer a TLS record: {error}"),
+                )));
             }
             let state = match self.tls.process_new_packets() {
                 Ok(state) => state,
@@ -280,7 +290,11 @@ impl Write for Socket<'_, '_> {
     }
 
     fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        or_would_block(Pin::new(&mut *self.tcp).poll_write_vectored(self.cx, bytes))
+        // One record is the rule, and write costs the kernel less than writev.
+        match bytes {
+            [one] => self.write(one),
+            several => or_would_block(Pin::new(&mut *self.tcp).poll_write_vectored(self.cx, several)),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -69,7 +69,11 @@ fn violation(error: impl std::fmt::Display) -> Failure {
 ///
 /// # Errors
 /// The [`Failure`] of connection or response.
-pub(super) async fn h1(stream: &mut TlsStream, request: &Request, token: Option<&TokenHex>) -> Result<Fetched, Failure> {
+pub(super) async fn h1(
+    stream: &mut TlsStream,
+    request: &Request,
+    token: Option<&TokenHex>,
+) -> Result<Fetched, Failure> {
     let mut bytes = Vec::new();
     http1::RequestTemplate::new(request).write(token, &mut bytes);
     stream.write(&bytes)?;
@@ -164,7 +168,11 @@ pub(super) async fn h2(
 ///
 /// # Errors
 /// The [`Failure`] of connection or response.
-pub(super) async fn h3(connection: &Connection, request: &Request, token: Option<&TokenHex>) -> Result<Fetched, Failure> {
+pub(super) async fn h3(
+    connection: &Connection,
+    request: &Request,
+    token: Option<&TokenHex>,
+) -> Result<Fetched, Failure> {
     let (mut send, mut recv) = connection.open_bi().await.map_err(|error| Failure::quic(&error, true))?;
     let mut bytes = Vec::new();
     h3_frames::RequestTemplate::new(request).write(token, &mut bytes);
@@ -178,7 +186,9 @@ pub(super) async fn h3(connection: &Connection, request: &Request, token: Option
             Ok(Some(chunk)) => chunk.bytes,
             Ok(None) => break,
             Err(ReadError::ConnectionLost(error)) => return Err(Failure::quic(&error, true)),
-            Err(error) => return Err(Failure::peer(Cause::Truncated, format!("the HTTP/3 stream ended early: {error}"))),
+            Err(error) => {
+                return Err(Failure::peer(Cause::Truncated, format!("the HTTP/3 stream ended early: {error}")));
+            }
         };
         collector.touch();
         for byte in &chunk {

@@ -70,9 +70,11 @@ impl Plan {
     /// # Errors
     /// [`OrderError`] names the field and the remedy.
     pub fn new(order: ProbeOrder) -> Result<Self, OrderError> {
-        for (value, what) in
-            [(u64::from(order.per_target), "per_target"), (order.parallel.into(), "parallel"), (order.timeout.as_micros(), "timeout")]
-        {
+        for (value, what) in [
+            (u64::from(order.per_target), "per_target"),
+            (order.parallel.into(), "parallel"),
+            (order.timeout.as_micros(), "timeout"),
+        ] {
             if value == 0 {
                 return Err(OrderError::Zero(what, "1"));
             }
@@ -80,7 +82,8 @@ impl Plan {
         if order.targets.len() as u64 * u64::from(order.per_target) > MAX_PROBES {
             return Err(OrderError::TooMany { what: "probes", limit: MAX_PROBES });
         }
-        let setup = |protocol| Setup::new(protocol, order.targets.clone(), order.sources.clone(), &order.trust, &order.tls);
+        let setup =
+            |protocol| Setup::new(protocol, order.targets.clone(), order.sources.clone(), &order.trust, &order.tls);
         for target in &order.targets {
             Request::new(SAW_PATH, &target.server_name)?;
         }
@@ -253,7 +256,9 @@ impl Prober<'_> {
         let source = self.sources.borrow_mut().next(family);
         let address = SocketAddr::new(to.address, to.port);
         let socket = IcmpSocket::connect(source, address)?;
-        let local = |error: &dyn std::fmt::Display| Failure::local(Cause::LocalResource, format!("cannot start a QUIC probe: {error}"));
+        let local = |error: &dyn std::fmt::Display| {
+            Failure::local(Cause::LocalResource, format!("cannot start a QUIC probe: {error}"))
+        };
         let endpoint = Endpoint::new_with_abstract_socket(
             EndpointConfig::default(),
             None,
@@ -273,7 +278,12 @@ impl Prober<'_> {
         result
     }
 
-    async fn talk_quic(&self, connecting: quinn::Connecting, host: &str, findings: &mut Findings) -> Result<(), Failure> {
+    async fn talk_quic(
+        &self,
+        connecting: quinn::Connecting,
+        host: &str,
+        findings: &mut Findings,
+    ) -> Result<(), Failure> {
         let connection = connecting.await.map_err(|error| Failure::quic(&error, false))?;
         findings.handshake = Some(Instant::now());
         findings.issuer = issuer(&h3::peer_chain(&connection));
@@ -324,7 +334,8 @@ impl Findings {
 
 fn requests(host: &str) -> Result<(Request, Request), Failure> {
     // Checked with the order.
-    let request = |path| Request::new(path, host).map_err(|error| Failure::local(Cause::LocalResource, error.to_string()));
+    let request =
+        |path| Request::new(path, host).map_err(|error| Failure::local(Cause::LocalResource, error.to_string()));
     Ok((request(Object::Kb1.request(0).0)?, request(SAW_PATH)?))
 }
 

@@ -26,7 +26,9 @@ pub enum TrustError {
     #[error("{0} holds no readable PEM certificate; give the CA certificate itself (BEGIN CERTIFICATE), not its key")]
     Unreadable(&'static str),
     /// Not valid now.
-    #[error("{which} '{subject}' is valid from {from} to {to} only, and it is now outside that; renew it or set the clock")]
+    #[error(
+        "{which} '{subject}' is valid from {from} to {to} only, and it is now outside that; renew it or set the clock"
+    )]
     NotValidNow {
         /// Which authority.
         which: &'static str,
@@ -89,7 +91,8 @@ impl Authorities {
     pub fn issuer_of(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> Option<Issuer> {
         let names = |authority: &Authority| {
             chain.iter().any(|certificate| {
-                issuer::issuer(certificate).is_some_and(|issuer| authority.subjects.iter().any(|subject| subject == issuer))
+                issuer::issuer(certificate)
+                    .is_some_and(|issuer| authority.subjects.iter().any(|subject| subject == issuer))
             })
         };
         let Some(dut) = &self.dut else { return Some(Issuer::Persona) };

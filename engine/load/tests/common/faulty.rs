@@ -41,7 +41,7 @@ impl Faulty {
     pub fn start(defect: Defect) -> Self {
         let (ca_pem, config) = certificates(if defect == Defect::OtherAlpn { b"h2" } else { b"http/1.1" });
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
             super::runtime().block_on(async move {
                 let listener = TcpListener::bind("127.0.3.1:0").await.unwrap();
@@ -134,10 +134,7 @@ fn certificates(alpn: &[u8]) -> (String, ServerConfig) {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        )
+        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())))
         .unwrap();
     config.alpn_protocols = vec![alpn.to_vec()];
     (ca.self_signed(&ca_key).unwrap().pem(), config)

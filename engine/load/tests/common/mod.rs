@@ -34,7 +34,10 @@ impl Stand {
         let site = |i: u8| Site {
             persona: format!("persona{i}"),
             server_name: format!("persona{i}.test"),
-            addresses: vec![IpAddr::from([127, 0, 1, i + 1])],
+            // Only the first has the one IPv6 loopback address there is.
+            addresses: std::iter::once(IpAddr::from([127, 0, 1, i + 1]))
+                .chain((i == 0).then_some(IpAddr::from(std::net::Ipv6Addr::LOCALHOST)))
+                .collect(),
         };
         let words = PersonasConfig {
             sites: (0..sites).map(site).collect(),
@@ -105,7 +108,10 @@ pub fn run(order: TrialOrder, workers: u32) -> TrialReport {
     runtime().block_on(async {
         let running = Running::start("test".to_owned(), Trial::new(order).unwrap(), workers);
         let mut progress = running.progress();
-        tokio::time::timeout(Duration::from_secs(30), progress.wait_for(|progress| progress.ended)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(30), progress.wait_for(|progress| progress.ended))
+            .await
+            .unwrap()
+            .unwrap();
         match running.status().unwrap() {
             TrialStatus::Ended { report } => *report,
             TrialStatus::Running { .. } => panic!("ended but running"),
