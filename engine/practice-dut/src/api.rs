@@ -42,11 +42,13 @@ pub fn metrics(gateway: &Gateway) -> String {
     let decrypted: [(&[(&str, &str)], u64); 2] =
         [(&[("protocol", "tcp")], tally.tcp_decrypted()), (&[("protocol", "quic")], tally.quic_decrypted())];
     text.counter("tbi_dut_decrypted_total", "Connections with TLS established on both legs.", &decrypted);
-    let plain: [(&str, &str, u64); 4] = [
+    let plain: [(&str, &str, u64); 6] = [
         ("tbi_dut_failed_total", "Connections given up on before both legs were established.", tally.failed()),
         ("tbi_dut_upstream_untrusted_total", "Connections refused because the server's chain did not verify.", tally.upstream_untrusted()),
         ("tbi_dut_leaves_forged_total", "Leaves signed.", tally.leaves_forged()),
         ("tbi_dut_packets_delayed_total", "Packets held back and released.", tally.packets_delayed()),
+        ("tbi_dut_delay_lateness_microseconds_total", "How much later than wanted packets were released, together.", tally.lateness_us()),
+        ("tbi_dut_delay_overrun_total", "Packets lost because the delay line had no room; a measurement with any is void.", tally.packets_overrun()),
     ];
     for (name, help, value) in plain {
         text.counter(name, help, &[(&[], value)]);
@@ -65,7 +67,7 @@ async fn identity(State(gateway): State<Arc<Gateway>>) -> Json<Identity> {
 /// The behaviour in force.
 #[utoipa::path(get, path = "/v1/behaviour", responses((status = 200, body = Behaviour)))]
 async fn behaviour(State(gateway): State<Arc<Gateway>>) -> Json<Behaviour> {
-    Json(gateway.behaviour())
+    Json(gateway.behaviour().await)
 }
 
 /// Puts a behaviour in force; answers when it is. Idempotent.

@@ -11,6 +11,8 @@ pub struct Tally {
     upstream_untrusted: AtomicU64,
     leaves_forged: AtomicU64,
     packets_delayed: AtomicU64,
+    lateness_us: AtomicU64,
+    packets_overrun: AtomicU64,
 }
 
 macro_rules! counter {
@@ -35,4 +37,26 @@ impl Tally {
     counter!(count_upstream_untrusted, upstream_untrusted, "servers whose chain did not verify");
     counter!(count_leaf_forged, leaves_forged, "leaves signed");
     counter!(count_packet_delayed, packets_delayed, "packets held back and released");
+
+    /// Counts packets the kernel dropped because the delay line had no room for their announcement.
+    pub fn add_packets_overrun(&self, lost: u64) {
+        self.packets_overrun.fetch_add(lost, Ordering::Relaxed);
+    }
+
+    /// Since start: packets lost for want of room in the delay line; never on purpose.
+    #[must_use]
+    pub fn packets_overrun(&self) -> u64 {
+        self.packets_overrun.load(Ordering::Relaxed)
+    }
+
+    /// Adds to how much later than wanted packets were released, µs.
+    pub fn add_lateness_us(&self, late: u64) {
+        self.lateness_us.fetch_add(late, Ordering::Relaxed);
+    }
+
+    /// Since start: lateness of all releases together, µs. Divided by [`Self::packets_delayed`], the delay line's mean error.
+    #[must_use]
+    pub fn lateness_us(&self) -> u64 {
+        self.lateness_us.load(Ordering::Relaxed)
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tbi_bench::control::practice_dut::{Behaviour, Counters, Identity};
 use tbi_bench::units::Span;
+use tbi_daemon::Health;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -109,19 +110,19 @@ struct Machinery {
 }
 
 impl Gateway {
-    /// Puts the default behaviour in force.
+    /// Puts the default behaviour in force. `health` learns when a part of the gateway breaks.
     ///
     /// # Errors
     /// [`ChangeError::Rules`] when the kernel does not take them.
-    pub async fn open(shared: Arc<Shared>, mut kernel: Kernel) -> Result<Self, ChangeError> {
+    pub async fn open(shared: Arc<Shared>, mut kernel: Kernel, health: Health) -> Result<Self, ChangeError> {
         kernel.apply(&Behaviour::default()).await?;
-        let delay = DelayLine::new(shared.tally.clone());
+        let delay = DelayLine::new(shared.tally.clone(), health);
         Ok(Self { shared, machinery: Mutex::new(Machinery { kernel, delay }) })
     }
 
-    /// The behaviour in force.
-    #[must_use]
-    pub fn behaviour(&self) -> Behaviour {
+    /// The behaviour in force; waits while it is being changed.
+    pub async fn behaviour(&self) -> Behaviour {
+        let _settled = self.machinery.lock().await;
         self.shared.epoch().behaviour
     }
 
@@ -132,7 +133,7 @@ impl Gateway {
     pub async fn change(&self, wanted: Behaviour) -> Result<Behaviour, ChangeError> {
         check(&wanted)?;
         let mut machinery = self.machinery.lock().await;
-        let before = self.behaviour();
+        let before = self.shared.epoch().behaviour;
         if wanted == before {
             return Ok(wanted);
         }
@@ -167,8 +168,7 @@ impl Gateway {
         self.shared.forger.ca().pem.clone()
     }
 
-    /// Counts since start. Packets the QUIC block refused count as dropped on purpose, like those lost at random and those for which
-    /// the delay line had no room.
+    /// Counts since start. Packets the QUIC block refused count as dropped on purpose, like those lost at random.
     ///
     /// # Errors
     /// [`ApplyError`] when the packet counters cannot be read.

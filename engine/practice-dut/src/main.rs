@@ -58,7 +58,7 @@ async fn run(arguments: &Arguments, place: Place, shared: Arc<Shared>) -> anyhow
     let control = arguments.daemon.listener()?;
     let sockets = (0..place.workers).map(|_| WorkerSockets::open()).collect::<Result<Vec<_>, _>>()?;
     let kernel = Kernel::prepare(place).await?;
-    let gateway = Arc::new(Gateway::open(shared.clone(), kernel).await?);
+    let gateway = Arc::new(Gateway::open(shared.clone(), kernel, health.clone()).await?);
     let stop = CancellationToken::new();
     let mut workers = Vec::new();
     for (index, sockets) in sockets.into_iter().enumerate() {

@@ -45,12 +45,12 @@ impl<P> Line<P> {
         self.expired = !self.packets.is_empty();
     }
 
-    /// The next packet, if it is due.
-    pub fn pop_due(&mut self, now: Instant) -> Option<P> {
+    /// The next packet, if it is due, and how late it is.
+    pub fn pop_due(&mut self, now: Instant) -> Option<(P, Duration)> {
         let (due, _) = self.packets.front()?;
         let gone = if self.expired || *due <= now { self.packets.pop_front() } else { None };
         self.expired &= !self.packets.is_empty();
-        gone.map(|(_, packet)| packet)
+        gone.map(|(due, packet)| (packet, now.saturating_duration_since(due)))
     }
 
     /// How to wait for the next packet to be due.
@@ -84,8 +84,8 @@ mod tests {
         line.push('a', start + 5 * MS);
         line.push('b', start + 2 * MS);
         assert_eq!(line.pop_due(start + 4 * MS), None);
-        assert_eq!(line.pop_due(start + 5 * MS), Some('a'));
-        assert_eq!(line.pop_due(start + 5 * MS), Some('b'));
+        assert_eq!(line.pop_due(start + 7 * MS), Some(('a', 2 * MS)));
+        assert_eq!(line.pop_due(start + 7 * MS), Some(('b', 5 * MS)));
         assert_eq!(line.next(start), Next::Nothing);
     }
 
@@ -97,7 +97,7 @@ mod tests {
         line.push('a', start + MS);
         assert_eq!(line.pop_due(start), None);
         line.expire();
-        assert_eq!(line.pop_due(start), Some('a'));
+        assert_eq!(line.pop_due(start), Some(('a', Duration::ZERO)));
         line.push('b', start + MS);
         assert_eq!(line.pop_due(start), None);
     }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimestampns};
 use tbi_bench::units::Span;
+use tbi_daemon::{CriticalTask, Health};
 
 use self::line::{Line, Next};
 use self::queue::Queue;
@@ -52,15 +53,16 @@ struct Orders {
 #[derive(Debug)]
 pub struct DelayLine {
     tally: Arc<Tally>,
+    health: Health,
     orders: Arc<Orders>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl DelayLine {
-    /// A line that holds nothing yet.
+    /// A line that holds nothing yet; `health` learns when it breaks.
     #[must_use]
-    pub fn new(tally: Arc<Tally>) -> Self {
-        Self { tally, orders: Arc::default(), thread: None }
+    pub fn new(tally: Arc<Tally>, health: Health) -> Self {
+        Self { tally, health, orders: Arc::default(), thread: None }
     }
 
     /// Holds every packet that comes for `delay` from now on.
@@ -74,10 +76,11 @@ impl DelayLine {
             _ => {
                 let queue = Queue::open(QUEUE, QUEUE_LEN).map_err(|source| DelayError { doing: "bind", source })?;
                 let stamping = stamp_arrivals();
+                let alive = self.health.critical("the delay line");
                 let (orders, tally) = (self.orders.clone(), self.tally.clone());
                 let run = move || {
                     let _stamping = stamping;
-                    Runner { queue, line: Line::default(), orders, tally }.run();
+                    Runner { queue, line: Line::default(), heard: None, orders, tally }.run(alive);
                 };
                 let spawned = thread::Builder::new().name("delay".to_owned()).spawn(run);
                 self.thread = Some(spawned.map_err(|source| DelayError { doing: "start a thread for", source })?);
@@ -115,18 +118,20 @@ struct Runner {
     queue: Queue,
     /// Packets by their number.
     line: Line<u32>,
+    /// Number announced last.
+    heard: Option<u32>,
     orders: Arc<Orders>,
     tally: Arc<Tally>,
 }
 
 impl Runner {
-    fn run(mut self) {
+    fn run(mut self, alive: CriticalTask) {
         // The default slack of 50 µs would be most of the error budget. Refusal costs precision, nothing else.
         let _best_effort = nix::sys::prctl::set_timerslack(1);
         loop {
             match self.turn() {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => return alive.finish(),
                 Err(error) => {
                     tracing::error!(%error, "the delay line lost its queue; packets from outside are lost until the delay is set anew");
                     return;
@@ -141,6 +146,10 @@ impl Runner {
         let stopping = self.orders.stop.load(Ordering::Relaxed);
         for _ in 0..BATCH {
             let Some(packet) = self.queue.receive()? else { break };
+            // Numbers are given in order, also to packets whose announcement finds no room.
+            let lost = self.heard.map_or(0, |last| packet.id.wrapping_sub(last).wrapping_sub(1));
+            self.tally.add_packets_overrun(u64::from(lost));
+            self.heard = Some(packet.id);
             let arrival = line::arrival(Instant::now(), SystemTime::now(), packet.arrived);
             self.line.push(packet.id, arrival + delay);
         }
@@ -148,8 +157,9 @@ impl Runner {
             self.line.expire();
         }
         let mut last = None;
-        while let Some(packet) = self.line.pop_due(Instant::now()) {
+        while let Some((packet, late)) = self.line.pop_due(Instant::now()) {
             self.tally.count_packet_delayed();
+            self.tally.add_lateness_us(late.as_micros() as u64);
             last = Some(packet);
         }
         if let Some(packet) = last {

@@ -7,6 +7,8 @@
 //! When one side closes, what was already received is still delivered, for a bounded time, before the other side is closed with the same
 //! code. A stream cut off by a lost connection is never ended with FIN: it is kept open until its connection is closed.
 
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
@@ -19,45 +21,48 @@ use super::{H3_INTERNAL_ERROR, H3_NO_ERROR};
 /// How long what was received before a close may take to be delivered.
 const DELIVER: Duration = Duration::from_secs(1);
 
-/// Stream halves that must not be dropped (which would end them) before their connection is closed.
+/// A stream half that must not be dropped (which would end it) before its connection is closed.
 type Cut = Option<SendStream>;
+
+/// Stream tasks of one connection pair. The lock is only ever held to add or reap.
+#[derive(Default)]
+struct Streams(Mutex<(JoinSet<Cut>, Vec<SendStream>)>);
+
+impl Streams {
+    fn spawn(&self, from: RecvStream, to: SendStream) {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tasks, cut) = &mut *guard;
+        while let Some(finished) = tasks.try_join_next() {
+            cut.extend(finished.ok().flatten());
+        }
+        tasks.spawn(pipe(from, to));
+    }
+
+    fn into_parts(self) -> (JoinSet<Cut>, Vec<SendStream>) {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Relays until either side closes or the behaviour ends; both are closed then.
 pub(super) async fn run(client: Connection, server: Connection, ended: &CancellationToken) {
-    let mut streams: JoinSet<Cut> = JoinSet::new();
-    let mut cut: Vec<SendStream> = Vec::new();
-    let closed = loop {
-        // Accepting is cancel-safe: a stream not taken stays with its connection. A taken one is opened on the other leg without
-        // giving up halfway, inside `forward_*`, before the next is looked at, so order is kept.
-        let opened = tokio::select! {
-            () = ended.cancelled() => break None,
-            error = client.closed() => break Some(error),
-            error = server.closed() => break Some(error),
-            Some(finished) = streams.join_next(), if !streams.is_empty() => {
-                cut.extend(finished.ok().flatten());
-                continue;
-            }
-            stream = accept(&client) => (stream, &server),
-            stream = accept(&server) => (stream, &client),
-        };
-        let (Ok(stream), towards) = opened else { continue };
-        // Waiting for the peer's stream limit is backpressure; a closed connection or the end of the behaviour ends the wait.
-        let forwarded = tokio::select! {
-            () = ended.cancelled() => break None,
-            forwarded = forward(stream, towards, &mut streams) => forwarded,
-        };
-        if let Err(error) = forwarded {
-            break Some(error);
-        }
+    let streams = Streams::default();
+    // Whatever ends the others ends both connections, so a stream caught between accepting and opening loses nothing more.
+    let closed = tokio::select! {
+        () = ended.cancelled() => None,
+        error = client.closed() => Some(error),
+        error = server.closed() => Some(error),
+        error = forward(&client, &server, &streams) => Some(error),
+        error = forward(&server, &client, &streams) => Some(error),
     };
     let (code, reason) = match closed {
         None => (H3_NO_ERROR, bytes::Bytes::from_static(b"behaviour changed")),
         Some(ConnectionError::ApplicationClosed(close)) => (close.error_code, close.reason),
         Some(error) => (H3_INTERNAL_ERROR, error.to_string().into_bytes().into()),
     };
+    let (mut tasks, mut cut) = streams.into_parts();
     if !ended.is_cancelled() {
         let deliver = async {
-            while let Some(finished) = streams.join_next().await {
+            while let Some(finished) = tasks.join_next().await {
                 cut.extend(finished.ok().flatten());
             }
         };
@@ -67,31 +72,30 @@ pub(super) async fn run(client: Connection, server: Connection, ended: &Cancella
     server.close(code, &reason);
 }
 
-enum Opened {
-    Bi(SendStream, RecvStream),
-    Uni(RecvStream),
-}
-
-async fn accept(connection: &Connection) -> Result<Opened, ConnectionError> {
-    tokio::select! {
-        stream = connection.accept_bi() => stream.map(|(send, receive)| Opened::Bi(send, receive)),
-        stream = connection.accept_uni() => stream.map(Opened::Uni),
-    }
-}
-
-async fn forward(stream: Opened, towards: &Connection, streams: &mut JoinSet<Cut>) -> Result<(), ConnectionError> {
-    match stream {
-        Opened::Bi(send, receive) => {
-            let (there, back) = towards.open_bi().await?;
-            streams.spawn(pipe(receive, there));
-            streams.spawn(pipe(back, send));
+/// Opens on one side what the other opens, until either is lost. The two kinds do not wait for each other: each waits only for the
+/// peer's own limit of that kind, which is the backpressure wanted.
+async fn forward(from: &Connection, to: &Connection, streams: &Streams) -> ConnectionError {
+    let both_ways = async {
+        loop {
+            let (back, there) = from.accept_bi().await?;
+            let (send, receive) = to.open_bi().await?;
+            streams.spawn(there, send);
+            streams.spawn(receive, back);
         }
-        Opened::Uni(receive) => {
-            let there = towards.open_uni().await?;
-            streams.spawn(pipe(receive, there));
+    };
+    let one_way = async {
+        loop {
+            let there = from.accept_uni().await?;
+            streams.spawn(there, to.open_uni().await?);
         }
+    };
+    let ended: Result<Infallible, ConnectionError> = tokio::select! {
+        ended = both_ways => ended,
+        ended = one_way => ended,
+    };
+    match ended {
+        Err(error) => error,
     }
-    Ok(())
 }
 
 /// Copies one direction of one stream to its end; returns the half that must be kept.

@@ -90,6 +90,7 @@ impl Kernel {
             run("ip", "iproute2", &[family, "route", "replace", "local", everything, "dev", "lo", "table", &table], "").await?;
         }
         nft(&nftables_removal()).await?;
+        widen_ports().await;
         let hold = match run("nft", "nftables", &["--check", "-f", "-"], &queue_probe()).await {
             Ok(_) => Hold::Nftables,
             Err(_) => Hold::Iptables,
@@ -161,6 +162,17 @@ impl Kernel {
         }
         self.chain_made = true;
         Ok(())
+    }
+}
+
+/// Leg 2 of every connection leaves from the gateway's own address: all ports, and those of closed connections again as soon as
+/// timestamps make that safe (RFC 6191). Without the right to say so, the kernel's defaults carry a few hundred new connections per
+/// second to one persona.
+async fn widen_ports() {
+    for (name, value) in [("ip_local_port_range", "1024 65535"), ("tcp_tw_reuse", "1")] {
+        if let Err(error) = tokio::fs::write(format!("/proc/sys/net/ipv4/{name}"), value).await {
+            tracing::warn!(%error, name, "cannot set; connection rates to a single persona may be limited");
+        }
     }
 }
 

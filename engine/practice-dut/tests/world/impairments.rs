@@ -63,6 +63,7 @@ async fn median_ms(world: &World) -> f64 {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "the numbers are worth seeing in every run")]
 fn lab_delays_by_what_it_is_told_to() {
     story("impairments::lab_delays_by_what_it_is_told_to", || async {
         let world = World::new().await;
@@ -80,6 +81,7 @@ fn lab_delays_by_what_it_is_told_to() {
                 assert!((added - delay_ms as f64).abs() <= 0.3, "wanted {delay_ms} ms, added {added:.3} ms");
             }
         }
+        assert!(world.dut.client.get_text("/metrics").await.unwrap().contains("tbi_dut_delay_overrun_total 0"));
         let delayed = world.dut.counters().await.packets_delayed;
         assert!(delayed >= 600, "{delayed}");
 

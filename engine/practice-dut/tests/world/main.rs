@@ -2,7 +2,7 @@
 //!
 //! Each test is one story in a world of its own. Needs `unshare`, `ip`, `nft` and `iptables`, no privileges.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod client;
 mod impairments;

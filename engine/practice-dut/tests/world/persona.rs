@@ -61,7 +61,7 @@ impl Ca {
 
 /// Starts a trusted persona on `.10`, one of another CA on `.66`, and UDP echo on `.20`; returns when all listen.
 pub(crate) fn start(trusted: Ca, rogue: Ca) {
-    let (ready, wait) = mpsc::channel();
+    let (ready, wait) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         net::enter_personas();
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

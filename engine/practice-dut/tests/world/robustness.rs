@@ -129,3 +129,34 @@ fn lab_changes_are_refused_idempotent_and_end_old_connections() {
         assert!(half.contains("ca.key is missing"), "{half}");
     });
 }
+
+#[test]
+fn lab_classifies_every_one_of_many_connections() {
+    story("robustness::lab_classifies_every_one_of_many_connections", || async {
+        let world = World::new().await;
+        for (behaviour, class) in [(decrypt(), Interception::Intercepted), (Behaviour::default(), Interception::EndToEnd)] {
+            world.dut.behave(behaviour).await;
+            let mut wave = tokio::task::JoinSet::new();
+            for index in 0..600 {
+                let client = world.client.clone();
+                let ip = if index % 2 == 0 { address_v4(10) } else { address_v6(10) };
+                let one = async move {
+                    match index % 3 {
+                        0 => client.tcp(ip, SHOP, H1, "/5000").await,
+                        1 => client.tcp(ip, SHOP, H2, "/5000").await,
+                        _ => client.h3(ip, SHOP, "/5000").await,
+                    }
+                };
+                wave.spawn(one);
+                if wave.len() >= 40 {
+                    assert_eq!(wave.join_next().await.unwrap().unwrap().unwrap().class, class);
+                }
+            }
+            while let Some(seen) = wave.join_next().await {
+                assert_eq!(seen.unwrap().unwrap().class, class);
+            }
+        }
+        let counters = world.dut.counters().await;
+        assert_eq!((counters.tcp_decrypted, counters.quic_decrypted, counters.failed), (400, 200, 0));
+    });
+}
