@@ -10,6 +10,7 @@
 //! | [`tls`] | its CA, forged leaves, settings for both legs | none |
 //! | [`tcp`], [`quic`] | the two interceptors | none |
 //! | [`gateway`] | which behaviour is in force; the only place that changes it | none |
+//! | [`fuzz_entry`] | private parsers as fuzz targets see them | none, pure |
 //! | [`worker`] | one thread and runtime per worker with its own sockets | none |
 //! | [`api`] | the words of `tbi_bench::control::practice_dut` over HTTP | none |
 //!
@@ -21,6 +22,7 @@ pub mod behaviour;
 pub mod config;
 pub mod counters;
 pub mod delay;
+pub mod fuzz_entry;
 pub mod gateway;
 pub mod quic;
 pub mod rules;

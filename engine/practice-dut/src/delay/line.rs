@@ -5,8 +5,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The last part of a wait is spun through, because a sleeping thread wakes some ten microseconds late.
-const SPIN: Duration = Duration::from_micros(50);
+/// Bounds of [`Margin`]: below, a timer's own inaccuracy; above, the share of a processor a single waiting packet may cost.
+const LEAST_MARGIN: Duration = Duration::from_micros(20);
+const MOST_MARGIN: Duration = Duration::from_micros(250);
 /// A stamp older than this is a stepped clock, not a waiting packet.
 const OLDEST: Duration = Duration::from_millis(100);
 
@@ -55,12 +56,31 @@ impl<P> Line<P> {
 
     /// How to wait for the next packet to be due.
     #[must_use]
-    pub fn next(&self, now: Instant) -> Next {
+    pub fn next(&self, now: Instant, margin: Margin) -> Next {
         let Some((due, _)) = self.packets.front() else { return Next::Nothing };
         match due.saturating_duration_since(now) {
-            wait if wait > SPIN => Next::Sleep(wait - SPIN),
+            wait if wait > margin.0 => Next::Sleep(wait - margin.0),
             _ => Next::Spin(*due),
         }
+    }
+}
+
+/// How long before a packet is due the thread wakes and spins: as long as it recently overslept. A busy machine wakes a thread within
+/// microseconds, an idle one whose processors are halted takes a hundred, so no constant fits both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Margin(Duration);
+
+impl Default for Margin {
+    fn default() -> Self {
+        Self(MOST_MARGIN)
+    }
+}
+
+impl Margin {
+    /// Learns from one sleep that was `late`: grows quickly, shrinks slowly, so that most sleeps end in time.
+    pub fn learn(&mut self, late: Duration) {
+        let late = late.clamp(LEAST_MARGIN, MOST_MARGIN);
+        self.0 = if late > self.0 { self.0 + (late - self.0) / 4 } else { self.0 - (self.0 - late) / 64 };
     }
 }
 
@@ -86,7 +106,7 @@ mod tests {
         assert_eq!(line.pop_due(start + 4 * MS), None);
         assert_eq!(line.pop_due(start + 7 * MS), Some(('a', 2 * MS)));
         assert_eq!(line.pop_due(start + 7 * MS), Some(('b', 5 * MS)));
-        assert_eq!(line.next(start), Next::Nothing);
+        assert_eq!(line.next(start, Margin::default()), Next::Nothing);
     }
 
     #[test]
@@ -106,10 +126,24 @@ mod tests {
     fn it_sleeps_while_it_can_and_spins_at_the_end() {
         let start = Instant::now();
         let mut line = Line::default();
+        let margin = Margin::default();
         line.push((), start + 20 * MS);
-        assert_eq!(line.next(start), Next::Sleep(20 * MS - SPIN));
-        assert_eq!(line.next(start + 20 * MS - SPIN), Next::Spin(start + 20 * MS));
-        assert_eq!(line.next(start + 30 * MS), Next::Spin(start + 20 * MS));
+        assert_eq!(line.next(start, margin), Next::Sleep(20 * MS - MOST_MARGIN));
+        assert_eq!(line.next(start + 20 * MS - MOST_MARGIN, margin), Next::Spin(start + 20 * MS));
+        assert_eq!(line.next(start + 30 * MS, margin), Next::Spin(start + 20 * MS));
+    }
+
+    #[test]
+    fn the_margin_follows_how_late_sleeps_end() {
+        let mut margin = Margin::default();
+        for _ in 0..1000 {
+            margin.learn(Duration::from_micros(5));
+        }
+        assert!(margin.0 < LEAST_MARGIN + Duration::from_micros(2), "{margin:?}");
+        for _ in 0..20 {
+            margin.learn(MS);
+        }
+        assert!(margin.0 > MOST_MARGIN - Duration::from_micros(5) && margin.0 <= MOST_MARGIN, "{margin:?}");
     }
 
     #[test]

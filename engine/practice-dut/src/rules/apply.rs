@@ -177,7 +177,7 @@ async fn widen_ports() {
 }
 
 /// Reads `nft -j list counters`.
-fn parse_counts(json: &[u8]) -> Result<PacketCounts, serde_json::Error> {
+pub(crate) fn parse_counts(json: &[u8]) -> Result<PacketCounts, serde_json::Error> {
     #[derive(Deserialize)]
     struct Listing {
         nftables: Vec<Entry>,

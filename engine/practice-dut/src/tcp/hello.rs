@@ -10,17 +10,17 @@ const MAX_ALPN: usize = 16;
 
 /// The client's wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wishes {
+pub(crate) struct Wishes {
     /// SNI, if any.
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
     /// ALPN, in the client's order; empty when it sent none.
-    pub(super) alpn: Vec<Vec<u8>>,
+    pub(crate) alpn: Vec<Vec<u8>>,
     /// TLS versions.
-    pub(super) versions: Versions,
+    pub(crate) versions: Versions,
 }
 
 impl Wishes {
-    pub(super) fn of(hello: &ClientHello<'_>) -> Self {
+    pub(crate) fn of(hello: &ClientHello<'_>) -> Self {
         Self {
             name: hello.server_name().map(str::to_owned),
             alpn: hello.alpn().map(|names| names.take(MAX_ALPN).map(<[u8]>::to_vec).collect()).unwrap_or_default(),

@@ -3,7 +3,7 @@
 //! Tasks: one acceptor per listener, owned by the worker; one task per connection, owned by the epoch. The acceptor ends with the
 //! worker's token, connections with their epoch's.
 
-mod hello;
+pub(crate) mod hello;
 mod intercept;
 mod strip;
 
