@@ -32,7 +32,7 @@ use crate::witness;
 
 /// What is in flight at the end of the ramp-down may still end, so that every connection that gets an answer is classified by it. A
 /// device that went silent holds a trial up by no more than this.
-const DRAIN: Duration = Duration::from_millis(1500);
+const DRAIN: Duration = Duration::from_secs(3);
 /// Pause of a closed-loop slot after a failed connection, so that a device that refuses everything is not hammered.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// How long the last CONNECTION_CLOSE frames may take.
