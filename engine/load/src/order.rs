@@ -209,7 +209,7 @@ impl Setup {
             })
             .collect::<Result<_, _>>()?;
         let provider = profile::provider(tls, protocol)?;
-        let authorities = Arc::new(Authorities::new(trust, &provider, unix_now())?);
+        let authorities = Arc::new(Authorities::new(trust, &provider, tls.versions, unix_now())?);
         let client_hello = profile::fingerprint(&provider, &*authorities, protocol);
         let verifier: Arc<Authorities> = Arc::clone(&authorities);
         let config = profile::client_config(provider, tls.versions, verifier, protocol)?;

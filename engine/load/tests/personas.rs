@@ -1,4 +1,5 @@
 //! Trials against real personas on loopback: the engine's record agrees with itself and with what the personas saw.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 
@@ -21,7 +22,7 @@ fn closed_loop_keeps_connections_busy_on_every_protocol() {
         assert!(report.attempts.succeeded > 100, "{protocol}: {:?}", report.attempts);
         assert_eq!(report.proof.end_to_end, report.proof.total(), "{protocol}: {:?}", report.proof);
         assert_eq!(report.body_bytes, report.attempts.succeeded * 1024);
-        assert!(report.timings.dut_added.len() > 0 && report.observed.resumed == 0);
+        assert!(!report.timings.dut_added.is_empty() && report.observed.resumed == 0);
         assert_eq!(report.observed.alt_svc > 0, protocol != Protocol::H3, "{protocol}: {:?}", report.observed);
         assert_eq!(report.observed.quic_packets_sent > 0, protocol == Protocol::H3);
         assert!(report.ticks.len() >= 2, "{:?}", report.ticks.len());

@@ -58,7 +58,7 @@ pub async fn run(worker: &Rc<Worker>, attempt: &Attempt, errand: Errand) -> Resu
         let response = Response { head: parser.head(), body: parser.body_bytes(), first_byte, last_byte };
         attempt.end(transaction, response, expected);
         done += 1;
-        let keeps_alive = parser.keeps_alive();
+        let keeps_alive = parser.keeps_alive() && !stream.has_ended();
         if errand.transactions == Some(done) || !keeps_alive || last_byte >= errand.stop {
             break;
         }

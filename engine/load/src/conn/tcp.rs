@@ -40,6 +40,10 @@ pub struct TlsStream {
     tcp: TcpStream,
     tls: ClientConnection,
     buffer: Rc<ReadBuffer>,
+    /// What the peer sent in the same read as the end of its handshake (HTTP/2 servers send SETTINGS there).
+    early: Vec<u8>,
+    /// The peer has said close_notify or FIN.
+    ended: bool,
 }
 
 /// What a receive found.
@@ -94,7 +98,10 @@ impl TlsStream {
         let source = match (source.is_ipv4(), address.is_ipv4()) {
             (true, true) | (false, false) => source,
             _ => {
-                return Err(Failure::local(Cause::LocalResource, "source and target are of different address families"));
+                return Err(Failure::local(
+                    Cause::LocalResource,
+                    "source and target are of different address families",
+                ));
             }
         };
         let socket = sources::tcp_socket(source)?;
@@ -103,7 +110,7 @@ impl TlsStream {
         let mut tls = ClientConnection::new(config, name).map_err(|error| Failure::tls(&error, false))?;
         // What is buffered is bounded by what we ask at once: streams times one request.
         tls.set_buffer_limit(None);
-        Ok((Self { tcp, tls, buffer }, connected))
+        Ok((Self { tcp, tls, buffer, early: Vec::new(), ended: false }, connected))
     }
 
     /// Runs the handshake to its end. In TLS 1.3 our Finished stays in the buffer and goes out with the first request: one packet
@@ -112,19 +119,26 @@ impl TlsStream {
     /// # Errors
     /// [`Failure`] of TLS, of the connection, or of ALPN.
     pub async fn handshake(&mut self, protocol: Protocol) -> Result<(), Failure> {
+        let mut early = Vec::new();
         let outcome = poll_fn(|cx| {
             while self.tls.is_handshaking() {
                 ready!(self.poll_flush(cx))?;
                 if !self.tls.is_handshaking() {
                     break;
                 }
-                if ready!(self.poll_receive(cx, &mut |_| Ok(())))? == Received::End {
+                // At most one read of it, because the handshake is then over.
+                let mut keep = |plain: &[u8]| {
+                    early.extend_from_slice(plain);
+                    Ok(())
+                };
+                if ready!(self.poll_receive(cx, &mut keep))? == Received::End {
                     return Poll::Ready(Err(Failure::truncated(false)));
                 }
             }
             Poll::Ready(Ok(()))
         })
         .await;
+        self.early = early;
         if outcome.is_err() {
             self.send_alert().await;
         }
@@ -162,6 +176,12 @@ impl TlsStream {
         &self.tls
     }
 
+    /// Whether the peer is known to send nothing more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Encrypts `bytes`; [`Self::poll_flush`] sends them.
     ///
     /// # Errors
@@ -193,6 +213,11 @@ impl TlsStream {
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Poll<Result<Received, Failure>> {
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            sink(&early)?;
+            return Poll::Ready(Ok(Received::Data));
+        }
         let handshaken = !self.tls.is_handshaking();
         let mut buffer = self.buffer.borrow_mut();
         let mut read = ReadBuf::new(&mut buffer);
@@ -203,9 +228,9 @@ impl TlsStream {
         }
         let mut encrypted = read.filled();
         if encrypted.is_empty() {
+            self.ended = true;
             return Poll::Ready(Ok(Received::End));
         }
-        let mut closed = false;
         while !encrypted.is_empty() {
             if let Err(error) = self.tls.read_tls(&mut encrypted) {
                 return Poll::Ready(Err(Failure::local(
@@ -217,12 +242,12 @@ impl TlsStream {
                 Ok(state) => state,
                 Err(error) => return Poll::Ready(Err(Failure::tls(&error, handshaken))),
             };
-            closed |= state.peer_has_closed();
+            self.ended |= state.peer_has_closed();
             if state.plaintext_bytes_to_read() > 0 {
                 drain(&mut self.tls, sink)?;
             }
         }
-        Poll::Ready(Ok(if closed { Received::End } else { Received::Data }))
+        Poll::Ready(Ok(if self.ended { Received::End } else { Received::Data }))
     }
 
     /// Sends close_notify and FIN, then waits a bounded time for the peer's FIN, because closing a socket that still receives

@@ -12,12 +12,15 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
-use tbi_bench::control::engine::Trust;
+use tbi_bench::control::engine::{TlsVersions, Trust};
 
 use super::issuer;
 
 /// Longest PEM accepted for one authority, bytes.
 const MAX_PEM: usize = 256 * 1024;
+/// Code points of ML-DSA, which exists in TLS 1.3 only: offered in a TLS 1.2 hello it would be ignored by the server, and the hello
+/// would not have the fingerprint both ends agree on.
+const ML_DSA: std::ops::RangeInclusive<u16> = 0x0904..=0x0906;
 
 /// The trust of an order cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,7 @@ pub enum Issuer {
 pub struct Authorities {
     persona: Authority,
     dut: Option<Authority>,
+    schemes: Vec<SignatureScheme>,
 }
 
 #[derive(Debug)]
@@ -73,17 +77,26 @@ struct Authority {
 }
 
 impl Authorities {
-    /// Parses and checks both authorities at Unix time `now`, s.
+    /// Parses and checks both authorities at Unix time `now`, s, for handshakes of these versions.
     ///
     /// # Errors
     /// [`TrustError`] names the authority and the remedy.
-    pub fn new(trust: &Trust, provider: &Arc<CryptoProvider>, now: i64) -> Result<Self, TrustError> {
+    pub fn new(
+        trust: &Trust,
+        provider: &Arc<CryptoProvider>,
+        versions: TlsVersions,
+        now: i64,
+    ) -> Result<Self, TrustError> {
         let persona = Authority::new("the persona CA", &trust.persona_ca_pem, provider, now)?;
         let dut = match &trust.dut_ca_pem {
             Some(pem) => Some(Authority::new("the device's CA", pem, provider, now)?),
             None => None,
         };
-        Ok(Self { persona, dut })
+        let mut schemes = persona.verifier.supported_verify_schemes();
+        if versions == TlsVersions::Tls12 {
+            schemes.retain(|&scheme| !ML_DSA.contains(&u16::from(scheme)));
+        }
+        Ok(Self { persona, dut, schemes })
     }
 
     /// Which authority a chain that has been accepted belongs to; `None` only for an empty chain where there are two.
@@ -188,7 +201,7 @@ impl ServerCertVerifier for Authorities {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.persona.verifier.supported_verify_schemes()
+        self.schemes.clone()
     }
 }
 
