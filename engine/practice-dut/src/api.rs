@@ -28,7 +28,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 /// OpenAPI 3.1 document of [`router`].
 #[derive(Debug, OpenApi)]
 #[openapi(
-    info(title = "TLSStress.Art practice DUT", description = "A decrypting gateway whose behaviour is switched at run time."),
+    info(
+        title = "TLSStress.Art practice DUT",
+        description = "A decrypting gateway whose behaviour is switched at run time."
+    ),
     paths(identity, behaviour, change, counters, ca_pem),
     components(schemas(Problem))
 )]
@@ -44,11 +47,23 @@ pub fn metrics(gateway: &Gateway) -> String {
     text.counter("tbi_dut_decrypted_total", "Connections with TLS established on both legs.", &decrypted);
     let plain: [(&str, &str, u64); 6] = [
         ("tbi_dut_failed_total", "Connections given up on before both legs were established.", tally.failed()),
-        ("tbi_dut_upstream_untrusted_total", "Connections refused because the server's chain did not verify.", tally.upstream_untrusted()),
+        (
+            "tbi_dut_upstream_untrusted_total",
+            "Connections refused because the server's chain did not verify.",
+            tally.upstream_untrusted(),
+        ),
         ("tbi_dut_leaves_forged_total", "Leaves signed.", tally.leaves_forged()),
         ("tbi_dut_packets_delayed_total", "Packets held back and released.", tally.packets_delayed()),
-        ("tbi_dut_delay_lateness_microseconds_total", "How much later than wanted packets were released, together.", tally.lateness_us()),
-        ("tbi_dut_delay_overrun_total", "Packets lost because the delay line had no room; a measurement with any is void.", tally.packets_overrun()),
+        (
+            "tbi_dut_delay_lateness_microseconds_total",
+            "How much later than wanted packets were released, together.",
+            tally.lateness_us(),
+        ),
+        (
+            "tbi_dut_delay_overrun_total",
+            "Packets lost because the delay line had no room; a measurement with any is void.",
+            tally.packets_overrun(),
+        ),
     ];
     for (name, help, value) in plain {
         text.counter(name, help, &[(&[], value)]);
@@ -76,19 +91,27 @@ async fn behaviour(State(gateway): State<Arc<Gateway>>) -> Json<Behaviour> {
     (status = 422, description = "Cannot be carried out", body = Problem),
     (status = 500, description = "The kernel does not take the rules; the behaviour of before is in force", body = Problem),
 ))]
-async fn change(State(gateway): State<Arc<Gateway>>, ApiJson(wanted): ApiJson<Behaviour>) -> Result<Json<Behaviour>, ApiError> {
+async fn change(
+    State(gateway): State<Arc<Gateway>>,
+    ApiJson(wanted): ApiJson<Behaviour>,
+) -> Result<Json<Behaviour>, ApiError> {
     // In a task of its own: a caller that hangs up must not leave half a behaviour in force.
     let changing = tokio::spawn(async move { gateway.change(wanted).await });
     match changing.await {
         Ok(changed) => changed.map(Json).map_err(refused),
-        Err(_) => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "change-failed", "the change ended unexpectedly; ask again")),
+        Err(_) => Err(ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "change-failed",
+            "the change ended unexpectedly; ask again",
+        )),
     }
 }
 
 /// Counts since start.
 #[utoipa::path(get, path = "/v1/counters", responses((status = 200, body = Counters), (status = 500, body = Problem)))]
 async fn counters(State(gateway): State<Arc<Gateway>>) -> Result<Json<Counters>, ApiError> {
-    let unreadable = |error: ApplyError| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "counters-unreadable", error.to_string());
+    let unreadable =
+        |error: ApplyError| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "counters-unreadable", error.to_string());
     gateway.counters().await.map(Json).map_err(unreadable)
 }
 

@@ -10,10 +10,14 @@ pub const MAX_DELAY: Span = Span::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BehaviourError {
     /// Only decrypted responses can be edited.
-    #[error("alt_svc is 'strip' but tcp is 'route': a header can only be removed from decrypted traffic; set tcp to 'decrypt'")]
+    #[error(
+        "alt_svc is 'strip' but tcp is 'route': a header can only be removed from decrypted traffic; set tcp to 'decrypt'"
+    )]
     StripNeedsDecrypt,
     /// Only a terminated handshake can be downgraded.
-    #[error("mirror is 'downgrade' but tcp is 'route': only a terminated handshake can be downgraded; set tcp to 'decrypt'")]
+    #[error(
+        "mirror is 'downgrade' but tcp is 'route': only a terminated handshake can be downgraded; set tcp to 'decrypt'"
+    )]
     DowngradeNeedsDecrypt,
     /// More than everything.
     #[error("drop_per_mille is {0}; use 0 (nothing) to 1000 (every packet)")]

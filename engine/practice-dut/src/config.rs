@@ -33,8 +33,13 @@ impl Interface {
     /// [`ConfigError::Interface`] for anything else.
     pub fn parse(name: &str) -> Result<Self, ConfigError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let good = (1..=MAX_INTERFACE_NAME).contains(&name.len()) && name.chars().all(plain) && !name.starts_with(['-', '.']);
-        if good { Ok(Self(name.to_owned())) } else { Err(ConfigError::Interface { name: name.chars().take(40).collect() }) }
+        let good =
+            (1..=MAX_INTERFACE_NAME).contains(&name.len()) && name.chars().all(plain) && !name.starts_with(['-', '.']);
+        if good {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(ConfigError::Interface { name: name.chars().take(40).collect() })
+        }
     }
 }
 
@@ -112,7 +117,8 @@ pub enum ConfigError {
 /// [`ConfigError`] naming file, field and remedy.
 pub fn read(path: &Path) -> Result<Place, ConfigError> {
     let bytes = fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    let config = serde_json::from_slice(&bytes).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+    let config =
+        serde_json::from_slice(&bytes).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
     check(&config)
 }
 

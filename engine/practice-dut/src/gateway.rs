@@ -44,7 +44,10 @@ impl Epoch {
         self.connections.close();
         self.ended.cancel();
         if tokio::time::timeout(GOODBYE, self.connections.wait()).await.is_err() {
-            tracing::warn!(connections = self.connections.len(), "connections of the previous behaviour do not end; they are left to their timers");
+            tracing::warn!(
+                connections = self.connections.len(),
+                "connections of the previous behaviour do not end; they are left to their timers"
+            );
         }
     }
 }

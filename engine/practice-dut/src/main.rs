@@ -48,7 +48,10 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
     let forger = Forger::new(ca::open(&place.ca_dir, place.key)?, place.key, tally.clone())?;
     let shared = Shared::new(forger, Templates::new(roots)?, tally);
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime; check the limits of this process")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime; check the limits of this process")?;
     runtime.block_on(run(arguments, place, shared))
 }
 
@@ -65,8 +68,13 @@ async fn run(arguments: &Arguments, place: Place, shared: Arc<Shared>) -> anyhow
         workers.push(worker::start(index, sockets, shared.clone(), &health, stop.clone())?);
     }
     health.set_ready(Ok(()));
-    let metrics = { let gateway = gateway.clone(); move || api::metrics(&gateway) };
-    let served = tbi_daemon::serve(control, api::router(gateway.clone()), health, api::ApiDoc::openapi(), metrics, shutdown).await;
+    let metrics = {
+        let gateway = gateway.clone();
+        move || api::metrics(&gateway)
+    };
+    let served =
+        tbi_daemon::serve(control, api::router(gateway.clone()), health, api::ApiDoc::openapi(), metrics, shutdown)
+            .await;
     let removed = gateway.close().await;
     stop.cancel();
     for worker in workers {
@@ -81,7 +89,8 @@ async fn run(arguments: &Arguments, place: Place, shared: Arc<Shared>) -> anyhow
 /// Every connection needs two descriptors; the soft limit of a shell is 1024.
 fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!(%error, "cannot raise the limit of open files; few connections will fit");
     }

@@ -44,7 +44,9 @@ impl Family {
 
 /// A socket could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the transparent {what} socket on port {PORT}: {source}; run as root of the gateway's own network namespace and let nothing else use the port there")]
+#[error(
+    "cannot open the transparent {what} socket on port {PORT}: {source}; run as root of the gateway's own network namespace and let nothing else use the port there"
+)]
 pub struct SocketError {
     what: &'static str,
     source: io::Error,

@@ -16,11 +16,12 @@ const OLDEST: Duration = Duration::from_millis(100);
 pub struct Line<P> {
     packets: VecDeque<(Instant, P)>,
     expired: bool,
+    margin: Margin,
 }
 
 impl<P> Default for Line<P> {
     fn default() -> Self {
-        Self { packets: VecDeque::new(), expired: false }
+        Self { packets: VecDeque::new(), expired: false, margin: Margin::default() }
     }
 }
 
@@ -54,12 +55,17 @@ impl<P> Line<P> {
         gone.map(|(due, packet)| (packet, now.saturating_duration_since(due)))
     }
 
+    /// Learns that a sleep ended `late`, see [`Next::Sleep`].
+    pub fn overslept(&mut self, late: Duration) {
+        self.margin.learn(late);
+    }
+
     /// How to wait for the next packet to be due.
     #[must_use]
-    pub fn next(&self, now: Instant, margin: Margin) -> Next {
+    pub fn next(&self, now: Instant) -> Next {
         let Some((due, _)) = self.packets.front() else { return Next::Nothing };
         match due.saturating_duration_since(now) {
-            wait if wait > margin.0 => Next::Sleep(wait - margin.0),
+            wait if wait > self.margin.0 => Next::Sleep(wait - self.margin.0),
             _ => Next::Spin(*due),
         }
     }
@@ -67,8 +73,8 @@ impl<P> Line<P> {
 
 /// How long before a packet is due the thread wakes and spins: as long as it recently overslept. A busy machine wakes a thread within
 /// microseconds, an idle one whose processors are halted takes a hundred, so no constant fits both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Margin(Duration);
+#[derive(Debug, Clone, Copy)]
+struct Margin(Duration);
 
 impl Default for Margin {
     fn default() -> Self {
@@ -78,7 +84,7 @@ impl Default for Margin {
 
 impl Margin {
     /// Learns from one sleep that was `late`: grows quickly, shrinks slowly, so that most sleeps end in time.
-    pub fn learn(&mut self, late: Duration) {
+    fn learn(&mut self, late: Duration) {
         let late = late.clamp(LEAST_MARGIN, MOST_MARGIN);
         self.0 = if late > self.0 { self.0 + (late - self.0) / 4 } else { self.0 - (self.0 - late) / 64 };
     }
@@ -106,7 +112,7 @@ mod tests {
         assert_eq!(line.pop_due(start + 4 * MS), None);
         assert_eq!(line.pop_due(start + 7 * MS), Some(('a', 2 * MS)));
         assert_eq!(line.pop_due(start + 7 * MS), Some(('b', 5 * MS)));
-        assert_eq!(line.next(start, Margin::default()), Next::Nothing);
+        assert_eq!(line.next(start), Next::Nothing);
     }
 
     #[test]
@@ -126,11 +132,10 @@ mod tests {
     fn it_sleeps_while_it_can_and_spins_at_the_end() {
         let start = Instant::now();
         let mut line = Line::default();
-        let margin = Margin::default();
         line.push((), start + 20 * MS);
-        assert_eq!(line.next(start, margin), Next::Sleep(20 * MS - MOST_MARGIN));
-        assert_eq!(line.next(start + 20 * MS - MOST_MARGIN, margin), Next::Spin(start + 20 * MS));
-        assert_eq!(line.next(start + 30 * MS, margin), Next::Spin(start + 20 * MS));
+        assert_eq!(line.next(start), Next::Sleep(20 * MS - MOST_MARGIN));
+        assert_eq!(line.next(start + 20 * MS - MOST_MARGIN), Next::Spin(start + 20 * MS));
+        assert_eq!(line.next(start + 30 * MS), Next::Spin(start + 20 * MS));
     }
 
     #[test]

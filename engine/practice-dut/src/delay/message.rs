@@ -88,13 +88,16 @@ pub fn parse(bytes: &[u8]) -> Message {
 fn packet(bytes: &[u8]) -> Option<Packet> {
     let (mut id, mut arrived) = (None, None);
     let mut rest = bytes.get(HEADER..)?;
-    while let (Some(len), Some(kind)) = (array(rest, 0).map(u16::from_ne_bytes), array(rest, 2).map(u16::from_ne_bytes)) {
+    while let (Some(len), Some(kind)) = (array(rest, 0).map(u16::from_ne_bytes), array(rest, 2).map(u16::from_ne_bytes))
+    {
         let payload = rest.get(4..usize::from(len))?;
         match kind & 0x3fff {
             PACKET_HDR => id = array(payload, 0).map(u32::from_be_bytes),
             TIMESTAMP => {
-                let (seconds, micros) = (array(payload, 0).map(u64::from_be_bytes)?, array(payload, 8).map(u64::from_be_bytes)?);
-                arrived = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds).checked_add(Duration::from_micros(micros))?);
+                let (seconds, micros) =
+                    (array(payload, 0).map(u64::from_be_bytes)?, array(payload, 8).map(u64::from_be_bytes)?);
+                arrived = SystemTime::UNIX_EPOCH
+                    .checked_add(Duration::from_secs(seconds).checked_add(Duration::from_micros(micros))?);
             }
             _ => {}
         }

@@ -22,7 +22,7 @@ use nix::sys::socket::{setsockopt, sockopt::ReceiveTimestampns};
 use tbi_bench::units::Span;
 use tbi_daemon::{CriticalTask, Health};
 
-use self::line::{Line, Margin, Next};
+use self::line::{Line, Next};
 use self::queue::Queue;
 use crate::counters::Tally;
 use crate::rules::QUEUE;
@@ -36,7 +36,9 @@ const BATCH: usize = 64;
 
 /// The delay line cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot hold packets back: {doing} netfilter queue {QUEUE}: {source}; the kernel needs NETFILTER_NETLINK_QUEUE and no other program may use that queue")]
+#[error(
+    "cannot hold packets back: {doing} netfilter queue {QUEUE}: {source}; the kernel needs NETFILTER_NETLINK_QUEUE and no other program may use that queue"
+)]
 pub struct DelayError {
     doing: &'static str,
     source: io::Error,
@@ -80,7 +82,7 @@ impl DelayLine {
                 let (orders, tally) = (self.orders.clone(), self.tally.clone());
                 let run = move || {
                     let _stamping = stamping;
-                    Runner { queue, line: Line::default(), margin: Margin::default(), heard: None, orders, tally }.run(alive);
+                    Runner { queue, line: Line::default(), heard: None, orders, tally }.run(alive);
                 };
                 let spawned = thread::Builder::new().name("delay".to_owned()).spawn(run);
                 self.thread = Some(spawned.map_err(|source| DelayError { doing: "start a thread for", source })?);
@@ -118,7 +120,6 @@ struct Runner {
     queue: Queue,
     /// Packets by their number.
     line: Line<u32>,
-    margin: Margin,
     /// Number announced last.
     heard: Option<u32>,
     orders: Arc<Orders>,
@@ -167,14 +168,14 @@ impl Runner {
             self.queue.release(packet)?;
         }
         let now = Instant::now();
-        match self.line.next(now, self.margin) {
+        match self.line.next(now) {
             Next::Nothing if stopping => return Ok(false),
             Next::Nothing => self.queue.wait(IDLE)?,
             Next::Sleep(time) => {
                 self.queue.wait(time)?;
                 // Woken before the time by an announcement, there is nothing to learn.
                 if let Some(late) = now.elapsed().checked_sub(time) {
-                    self.margin.learn(late);
+                    self.line.overslept(late);
                 }
             }
             Next::Spin(until) => {

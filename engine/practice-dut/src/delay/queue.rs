@@ -31,9 +31,11 @@ pub(super) struct Queue {
 impl Queue {
     /// Opens and binds queue `number` for at most `len` waiting packets.
     pub(super) fn open(number: u16, len: u32) -> io::Result<Self> {
-        let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
+        let socket =
+            socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
         // Less room only means more packets lost while this thread is kept from running.
-        let _best_effort = setsockopt(&socket, sockopt::RcvBufForce, &ROOM).or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &ROOM));
+        let _best_effort =
+            setsockopt(&socket, sockopt::RcvBufForce, &ROOM).or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &ROOM));
         let mut queue = Self { socket, number, buffer: vec![0; BUFFER] };
         for request in message::setup(number, len) {
             queue.send(&request)?;

@@ -94,8 +94,16 @@ impl Interceptor {
         let transport = Arc::new(transport());
         let nobody = shared.templates.server(Versions::Tls13, vec![ALPN.to_vec()], Arc::new(NoCertificate));
         let server = server_config(nobody, transport.clone())?;
-        let open = |socket, server| Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime)).map_err(QuicError::Endpoint);
-        Ok(Self { inside: open(sockets.inside, Some(server))?, outside: open(sockets.outside, None)?, transport, shared })
+        let open = |socket, server| {
+            Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))
+                .map_err(QuicError::Endpoint)
+        };
+        Ok(Self {
+            inside: open(sockets.inside, Some(server))?,
+            outside: open(sockets.outside, None)?,
+            transport,
+            shared,
+        })
     }
 
     /// Accepts until `stop`, then tells every peer and waits for the goodbyes to leave.
@@ -191,9 +199,13 @@ impl Interceptor {
     async fn connect(&self, destination: SocketAddr, name: String) -> Result<Connection, InterceptError> {
         let name = if name.is_empty() { destination.ip().to_string() } else { name };
         let tls = self.shared.templates.client(Versions::Tls13, vec![ALPN.to_vec()]);
-        let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(|_| InterceptError::Suite)?));
+        let mut config =
+            quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(|_| InterceptError::Suite)?));
         config.transport_config(self.transport.clone());
-        let connecting = self.outside.connect_with(config, destination, &name).map_err(|source| InterceptError::Connect { destination, source })?;
+        let connecting = self
+            .outside
+            .connect_with(config, destination, &name)
+            .map_err(|source| InterceptError::Connect { destination, source })?;
         match timeout(STEP, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(source)) if is_untrusted(&source) => Err(InterceptError::Untrusted { destination, source }),
@@ -237,7 +249,10 @@ fn is_untrusted(error: &ConnectionError) -> bool {
     matches!(error, ConnectionError::TransportError(error) if matches!(u64::from(error.code), 0x12a..=0x130 | 0x133))
 }
 
-fn server_config(mut tls: rustls::ServerConfig, transport: Arc<TransportConfig>) -> Result<quinn::ServerConfig, NoInitialCipherSuite> {
+fn server_config(
+    mut tls: rustls::ServerConfig,
+    transport: Arc<TransportConfig>,
+) -> Result<quinn::ServerConfig, NoInitialCipherSuite> {
     tls.max_early_data_size = 0;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     // The kernel spreads flows over workers by address; a client that moves would reach another worker.

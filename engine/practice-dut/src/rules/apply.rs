@@ -13,7 +13,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::{
-    COUNTER_BLOCKED, COUNTER_DROPPED, HOLD_CHAIN, Hold, MARK, ROUTE_TABLE, TABLE, hold_restore, nftables, nftables_removal, queue_probe,
+    COUNTER_BLOCKED, COUNTER_DROPPED, HOLD_CHAIN, Hold, MARK, ROUTE_TABLE, TABLE, hold_restore, nftables,
+    nftables_removal, queue_probe,
 };
 use crate::config::Place;
 
@@ -70,8 +71,18 @@ pub struct PacketCounts {
 pub struct Kernel {
     place: Place,
     hold: Hold,
-    /// Whether the iptables chain exists.
-    chain_made: bool,
+    chain: Chain,
+}
+
+/// Our chain in the `mangle` tables of iptables and ip6tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chain {
+    /// Not there, as far as anybody knows.
+    Absent,
+    /// Left by a predecessor that was killed, in whatever state.
+    Found,
+    /// There, and reached from prerouting.
+    Made,
 }
 
 impl Kernel {
@@ -87,7 +98,8 @@ impl Kernel {
             while run("ip", "iproute2", &[&[family], &rule[..]].concat(), "").await.is_ok() {}
             run("ip", "iproute2", &[family, "rule", "add", "fwmark", &mark, "lookup", &table], "").await?;
             let everything = if family == "-4" { "0.0.0.0/0" } else { "::/0" };
-            run("ip", "iproute2", &[family, "route", "replace", "local", everything, "dev", "lo", "table", &table], "").await?;
+            run("ip", "iproute2", &[family, "route", "replace", "local", everything, "dev", "lo", "table", &table], "")
+                .await?;
         }
         nft(&nftables_removal()).await?;
         widen_ports().await;
@@ -95,7 +107,9 @@ impl Kernel {
             Ok(_) => Hold::Nftables,
             Err(_) => Hold::Iptables,
         };
-        Ok(Self { place, hold, chain_made: false })
+        // A chain that a killed predecessor left feeds a queue nobody serves: the first behaviour has to empty it.
+        let found = run("iptables", "iptables", &["-t", "mangle", "-S", HOLD_CHAIN], "").await.is_ok();
+        Ok(Self { place, hold, chain: if found { Chain::Found } else { Chain::Absent } })
     }
 
     /// Puts the rules of `behaviour` in force; returns when they are.
@@ -104,7 +118,7 @@ impl Kernel {
     /// [`ApplyError`]; the rules of before may then be partly replaced, apply them again.
     pub async fn apply(&mut self, behaviour: &Behaviour) -> Result<(), ApplyError> {
         nft(&nftables(&self.place, behaviour, self.hold)).await?;
-        if self.hold == Hold::Iptables && (self.chain_made || behaviour.delay > Span::ZERO) {
+        if self.chain != Chain::Absent || (self.hold == Hold::Iptables && behaviour.delay > Span::ZERO) {
             self.make_chain().await?;
             let text = hold_restore(&self.place, behaviour);
             for program in ["iptables-restore", "ip6tables-restore"] {
@@ -120,18 +134,19 @@ impl Kernel {
     /// [`ApplyError`] of the first step that failed.
     pub async fn remove(&mut self) -> Result<(), ApplyError> {
         let mut first = nft(&nftables_removal()).await.err();
-        if self.chain_made {
+        if self.chain != Chain::Absent {
             for program in ["iptables", "ip6tables"] {
                 for step in [&["-D", "PREROUTING", "-j", HOLD_CHAIN][..], &["-F", HOLD_CHAIN], &["-X", HOLD_CHAIN]] {
                     let done = run(program, "iptables", &[&["-t", "mangle"], step].concat(), "").await;
                     first = first.or(done.err());
                 }
             }
-            self.chain_made = false;
+            self.chain = Chain::Absent;
         }
         let (mark, table) = (format!("{MARK:#x}"), ROUTE_TABLE.to_string());
         for family in ["-4", "-6"] {
-            for step in [&["rule", "del", "fwmark", &mark, "lookup", &table][..], &["route", "flush", "table", &table]] {
+            for step in [&["rule", "del", "fwmark", &mark, "lookup", &table][..], &["route", "flush", "table", &table]]
+            {
                 let done = run("ip", "iproute2", &[&[family], step].concat(), "").await;
                 first = first.or(done.err());
             }
@@ -149,18 +164,21 @@ impl Kernel {
     }
 
     async fn make_chain(&mut self) -> Result<(), ApplyError> {
-        if self.chain_made {
+        if self.chain == Chain::Made {
             return Ok(());
         }
         for program in ["iptables", "ip6tables"] {
             let table = ["-t", "mangle"];
             // Creating fails when a killed predecessor left the chain; the jump tells whether it is usable.
             let _exists = run(program, "iptables", &[&table[..], &["-N", HOLD_CHAIN]].concat(), "").await;
-            if run(program, "iptables", &[&table[..], &["-C", "PREROUTING", "-j", HOLD_CHAIN]].concat(), "").await.is_err() {
+            if run(program, "iptables", &[&table[..], &["-C", "PREROUTING", "-j", HOLD_CHAIN]].concat(), "")
+                .await
+                .is_err()
+            {
                 run(program, "iptables", &[&table[..], &["-A", "PREROUTING", "-j", HOLD_CHAIN]].concat(), "").await?;
             }
         }
-        self.chain_made = true;
+        self.chain = Chain::Made;
         Ok(())
     }
 }
@@ -208,7 +226,12 @@ async fn nft(text: &str) -> Result<(), ApplyError> {
 }
 
 /// Runs a helper with `input` on its standard input; returns its standard output.
-async fn run(program: &'static str, package: &'static str, arguments: &[&str], input: &str) -> Result<Vec<u8>, ApplyError> {
+async fn run(
+    program: &'static str,
+    package: &'static str,
+    arguments: &[&str],
+    input: &str,
+) -> Result<Vec<u8>, ApplyError> {
     let failed = |source| ApplyError::Run { program, package, source };
     let mut child = Command::new(program)
         .args(arguments)
@@ -226,7 +249,8 @@ async fn run(program: &'static str, package: &'static str, arguments: &[&str], i
         }
     };
     let both = async { tokio::join!(feed, child.wait_with_output()).1 };
-    let output = tokio::time::timeout(DEADLINE, both).await.map_err(|_| ApplyError::Hung { program })?.map_err(failed)?;
+    let output =
+        tokio::time::timeout(DEADLINE, both).await.map_err(|_| ApplyError::Hung { program })?.map_err(failed)?;
     if output.status.success() {
         return Ok(output.stdout);
     }

@@ -66,7 +66,9 @@ pub fn nftables(place: &Place, behaviour: &Behaviour, hold: Hold) -> String {
     }
     let decrypted = (behaviour.tcp == TcpPolicy::Decrypt, behaviour.quic == QuicPolicy::Decrypt);
     for protocol in protocols(decrypted.0, decrypted.1) {
-        chains.intercept.push(format!("iifname {inside} {protocol} dport {PORT} tproxy to :{PORT} meta mark set {MARK:#x} accept"));
+        chains
+            .intercept
+            .push(format!("iifname {inside} {protocol} dport {PORT} tproxy to :{PORT} meta mark set {MARK:#x} accept"));
     }
     let counted = format!("counter name \"{COUNTER_BLOCKED}\"");
     match behaviour.quic {
@@ -76,7 +78,9 @@ pub fn nftables(place: &Place, behaviour: &Behaviour, hold: Hold) -> String {
             chains.block.push(format!("iifname {outside} udp sport {PORT} {counted} drop"));
         }
         QuicPolicy::BlockActive => {
-            chains.block.push(format!("iifname {inside} udp dport {PORT} {counted} reject with icmpx type port-unreachable"));
+            chains
+                .block
+                .push(format!("iifname {inside} udp dport {PORT} {counted} reject with icmpx type port-unreachable"));
             // Late packets of a connection from before the block: the persona is not the one to be told.
             chains.block.push(format!("iifname {outside} udp sport {PORT} {counted} drop"));
         }
@@ -107,7 +111,10 @@ pub fn hold_restore(place: &Place, behaviour: &Behaviour) -> String {
     if behaviour.delay > Span::ZERO {
         for protocol in delayed(behaviour) {
             for interface in &place.outside {
-                let _infallible = writeln!(text, "-A {HOLD_CHAIN} -i {interface} -p {protocol} --sport {PORT} -j NFQUEUE --queue-num {QUEUE}");
+                let _infallible = writeln!(
+                    text,
+                    "-A {HOLD_CHAIN} -i {interface} -p {protocol} --sport {PORT} -j NFQUEUE --queue-num {QUEUE}"
+                );
             }
         }
     }

@@ -74,7 +74,11 @@ pub(super) struct Legs {
 }
 
 /// Establishes both legs.
-pub(super) async fn establish(stream: TcpStream, shared: &Shared, behaviour: &Behaviour) -> Result<Legs, InterceptError> {
+pub(super) async fn establish(
+    stream: TcpStream,
+    shared: &Shared,
+    behaviour: &Behaviour,
+) -> Result<Legs, InterceptError> {
     // The accepted socket of a transparent listener carries the original destination as its own address.
     let destination = stream.local_addr().map_err(InterceptError::Destination)?;
     // Latency over batching; refusal would only cost some of it.
@@ -111,7 +115,9 @@ async fn prepare(
         Some(Ok(name)) => name,
         _ => ServerName::from(destination.ip()),
     };
-    let stream = timed(TcpStream::connect(destination)).await.map_err(|source| InterceptError::Connect { destination, source })?;
+    let stream = timed(TcpStream::connect(destination))
+        .await
+        .map_err(|source| InterceptError::Connect { destination, source })?;
     let _best_effort = stream.set_nodelay(true);
     let connector = TlsConnector::from(Arc::new(shared.templates.client(versions, alpn)));
     let server = timed(connector.connect(name, stream)).await.map_err(|source| verdict(destination, source))?;
@@ -153,7 +159,9 @@ async fn refuse(mut stream: TcpStream, alert: Alert) {
 fn verdict(destination: SocketAddr, source: io::Error) -> InterceptError {
     let tls = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        Some(error @ rustls::Error::InvalidCertificate(_)) => InterceptError::Untrusted { destination, source: error.clone() },
+        Some(error @ rustls::Error::InvalidCertificate(_)) => {
+            InterceptError::Untrusted { destination, source: error.clone() }
+        }
         _ => InterceptError::Upstream { destination, source },
     }
 }

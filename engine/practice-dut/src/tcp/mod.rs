@@ -65,7 +65,11 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Cancellati
     }
 }
 
-async fn carry(stream: TcpStream, shared: &Arc<Shared>, epoch: &Arc<crate::gateway::Epoch>) -> Result<(), intercept::InterceptError> {
+async fn carry(
+    stream: TcpStream,
+    shared: &Arc<Shared>,
+    epoch: &Arc<crate::gateway::Epoch>,
+) -> Result<(), intercept::InterceptError> {
     // Boxed: the two halves of a TLS proxy are a large future, and most connections live long.
     let legs = Box::pin(intercept::establish(stream, shared, &epoch.behaviour)).await?;
     shared.tally.count_tcp_decrypted();

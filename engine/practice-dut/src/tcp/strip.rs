@@ -35,7 +35,8 @@ pub(super) async fn serve(legs: Legs, epoch: &Arc<Epoch>) {
 }
 
 async fn serve_1(Legs { client, server }: Legs) -> hyper::Result<()> {
-    let (requests, upstream) = client1::Builder::new().preserve_header_case(true).handshake(TokioIo::new(server)).await?;
+    let (requests, upstream) =
+        client1::Builder::new().preserve_header_case(true).handshake(TokioIo::new(server)).await?;
     // HTTP/1.1 answers in order, one at a time; the lock is never contended.
     let requests = Arc::new(Mutex::new(requests));
     let service = service_fn(move |request: Request<Incoming>| {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
-    PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -41,7 +41,9 @@ pub enum CaError {
         source: io::Error,
     },
     /// One of the two files is missing.
-    #[error("{missing} is missing although its counterpart exists; restore it, or remove both ca.pem and ca.key to have a new CA made")]
+    #[error(
+        "{missing} is missing although its counterpart exists; restore it, or remove both ca.pem and ca.key to have a new CA made"
+    )]
     Half {
         /// The missing file.
         missing: PathBuf,
@@ -55,7 +57,9 @@ pub enum CaError {
         reason: String,
     },
     /// The certificate has run out.
-    #[error("the CA certificate {path} is outside its validity ({not_before} to {not_after}); set the clock right, or remove ca.pem and ca.key to have a new CA made")]
+    #[error(
+        "the CA certificate {path} is outside its validity ({not_before} to {not_after}); set the clock right, or remove ca.pem and ca.key to have a new CA made"
+    )]
     Expired {
         /// The file.
         path: PathBuf,
@@ -65,13 +69,17 @@ pub enum CaError {
         not_after: String,
     },
     /// Certificate and key do not belong together.
-    #[error("the CA key {path} does not belong to the ca.pem beside it; restore the matching file, or remove both to have a new CA made")]
+    #[error(
+        "the CA key {path} does not belong to the ca.pem beside it; restore the matching file, or remove both to have a new CA made"
+    )]
     Mismatch {
         /// The key file.
         path: PathBuf,
     },
     /// Not the key type asked for.
-    #[error("the CA key {path} is not of the configured type {wanted:?}; configure the type it has, or remove ca.pem and ca.key to have a new CA made")]
+    #[error(
+        "the CA key {path} is not of the configured type {wanted:?}; configure the type it has, or remove ca.pem and ca.key to have a new CA made"
+    )]
     Kind {
         /// The key file.
         path: PathBuf,
@@ -136,9 +144,10 @@ fn make(dir: &Path, kind: KeyKind, certificate: &Path, key: &Path) -> Result<(),
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let now = unix_now();
     let time = |seconds| {
-        ASN1Time::from_timestamp(seconds)
-            .map(|time| time.to_datetime())
-            .map_err(|error| CaError::Malformed { path: certificate.to_owned(), reason: format!("the clock is out of range ({error})") })
+        ASN1Time::from_timestamp(seconds).map(|time| time.to_datetime()).map_err(|error| CaError::Malformed {
+            path: certificate.to_owned(),
+            reason: format!("the clock is out of range ({error})"),
+        })
     };
     params.not_before = time(now - BACKDATE_S)?;
     params.not_after = time(now + VALIDITY_S)?;
@@ -165,10 +174,13 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), CaError> {
 }
 
 fn read(certificate: &Path, key: &Path, kind: KeyKind) -> Result<Ca, CaError> {
-    let text = |path: &Path| fs::read_to_string(path).map_err(|source| CaError::File { doing: "read", path: path.to_owned(), source });
+    let text = |path: &Path| {
+        fs::read_to_string(path).map_err(|source| CaError::File { doing: "read", path: path.to_owned(), source })
+    };
     let malformed = |path: &Path, reason: String| CaError::Malformed { path: path.to_owned(), reason };
     let pem = text(certificate)?;
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| malformed(certificate, error.to_string()))?;
+    let der =
+        CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| malformed(certificate, error.to_string()))?;
     let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| malformed(certificate, error.to_string()))?;
     if !parsed.is_ca() {
         return Err(malformed(certificate, "it is not a CA certificate".to_owned()));

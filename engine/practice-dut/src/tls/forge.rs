@@ -8,7 +8,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType, SerialNumber};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType,
+    SerialNumber,
+};
 use rustls::crypto::SecureRandom;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
@@ -123,7 +126,9 @@ impl Forger {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         let time = |seconds| {
-            ASN1Time::from_timestamp(seconds).map(|time| time.to_datetime()).map_err(|error| ForgeError::Sign(error.to_string()))
+            ASN1Time::from_timestamp(seconds)
+                .map(|time| time.to_datetime())
+                .map_err(|error| ForgeError::Sign(error.to_string()))
         };
         (params.not_before, params.not_after) = (time(self.ca.not_before)?, time(self.ca.not_after)?);
         params.subject_alt_names.push(SanType::IpAddress(address));
@@ -159,7 +164,9 @@ fn copied(leaf: &CertificateDer<'_>) -> Result<CertificateParams, ForgeError> {
                 params.subject_alt_names.push(SanType::DnsName((*name).try_into().map_err(ForgeError::Name)?));
             }
             GeneralName::IPAddress(octets) => {
-                let address = <[u8; 4]>::try_from(*octets).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from));
+                let address = <[u8; 4]>::try_from(*octets)
+                    .map(IpAddr::from)
+                    .or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from));
                 params.subject_alt_names.extend(address.ok().map(SanType::IpAddress));
             }
             // Clients of the bench identify servers by host name or address only (RFC 9525).
@@ -258,7 +265,9 @@ mod tests {
     #[test]
     fn a_copy_keeps_subject_names_and_validity() {
         let (forger, _) = forger();
-        let mut params = CertificateParams::new(vec!["shop.example".to_owned(), "192.0.2.7".to_owned(), "2001:db8::7".to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new(vec!["shop.example".to_owned(), "192.0.2.7".to_owned(), "2001:db8::7".to_owned()])
+                .unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "Shop");
         params.distinguished_name.push(DnType::CommonName, "shop.example");
@@ -269,7 +278,9 @@ mod tests {
         let (_, copy) = X509Certificate::from_der(&copy.cert[0]).unwrap();
         assert_eq!(copy.subject().to_string(), original.subject().to_string());
         assert_eq!(copy.validity(), original.validity());
-        let names = |certificate: &X509Certificate<'_>| format!("{:?}", certificate.subject_alternative_name().unwrap().unwrap().value);
+        let names = |certificate: &X509Certificate<'_>| {
+            format!("{:?}", certificate.subject_alternative_name().unwrap().unwrap().value)
+        };
         assert_eq!(names(&copy), names(&original));
         assert!(copy.issuer().to_string().contains(ca::COMMON_NAME));
         assert!(copy.raw_serial().len() == SERIAL_LEN && copy.raw_serial() != original.raw_serial());

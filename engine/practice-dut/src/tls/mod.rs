@@ -50,7 +50,9 @@ impl Versions {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The persona CA is not there or not readable.
-    #[error("cannot read the persona CA file {path}: {reason}; start the personas first and point persona_ca_file to the ca.pem they made")]
+    #[error(
+        "cannot read the persona CA file {path}: {reason}; start the personas first and point persona_ca_file to the ca.pem they made"
+    )]
     PersonaCa {
         /// The file.
         path: PathBuf,

@@ -60,7 +60,12 @@ impl Client {
         config
     }
 
-    pub(crate) async fn tls(&self, ip: IpAddr, name: &'static str, alpn: &[&str]) -> Result<TlsStream<TcpStream>, Error> {
+    pub(crate) async fn tls(
+        &self,
+        ip: IpAddr,
+        name: &'static str,
+        alpn: &[&str],
+    ) -> Result<TlsStream<TcpStream>, Error> {
         let stream = tokio::time::timeout(PATIENCE, TcpStream::connect((ip, 443))).await??;
         stream.set_nodelay(true)?;
         let connector = TlsConnector::from(Arc::new(self.config(alpn)));
@@ -77,7 +82,11 @@ impl Client {
         let stream = self.tls(ip, name, alpn).await?;
         let session = &stream.get_ref().1;
         let token = Token::new(rand_bytes());
-        let own = Echo::from_keying_material(&session.export_keying_material([0; KEYING_MATERIAL_LEN], EXPORTER_LABEL, Some(token.as_bytes()))?);
+        let own = Echo::from_keying_material(&session.export_keying_material(
+            [0; KEYING_MATERIAL_LEN],
+            EXPORTER_LABEL,
+            Some(token.as_bytes()),
+        )?);
         let alpn = String::from_utf8_lossy(session.alpn_protocol().unwrap_or_default()).into_owned();
         let tls = format!("{:?}", session.protocol_version().unwrap());
         let issuer = issuer(session.peer_certificates().unwrap());
@@ -132,7 +141,10 @@ pub(crate) async fn h3_on(connection: quinn::Connection, name: &str, path: &str,
     driving.abort();
     connection.close(0x100u32.into(), b"");
     Ok(Seen {
-        class: Interception::classify(Echo::from_keying_material(&material), Answer::Response(response.headers().get(ECHO_HEADER).map(|value| value.as_bytes()))),
+        class: Interception::classify(
+            Echo::from_keying_material(&material),
+            Answer::Response(response.headers().get(ECHO_HEADER).map(|value| value.as_bytes())),
+        ),
         issuer: issuer(&chain),
         alpn: "h3".to_owned(),
         tls: "TLSv1_3".to_owned(),
@@ -159,7 +171,9 @@ enum Sender {
 
 impl Tcp {
     pub(crate) async fn get(&mut self, path: &str) -> Result<Seen, Error> {
-        let request = Request::get(format!("https://{}{path}", self.name)).header("host", self.name).header(TOKEN_HEADER, hex(self.token));
+        let request = Request::get(format!("https://{}{path}", self.name))
+            .header("host", self.name)
+            .header(TOKEN_HEADER, hex(self.token));
         let request = request.body(Empty::new())?;
         let response = match &mut self.sender {
             Sender::H1(sender) => {

@@ -49,8 +49,9 @@ fn lab_loses_what_it_is_told_to() {
     });
 }
 
-/// Median time of a small request on an open connection, milliseconds.
-async fn median_ms(world: &World) -> f64 {
+/// Lower quartile of the time of a small request on an open connection, milliseconds. A wrong delay shows in every quantile; neighbours
+/// that take processor time away show in the upper ones.
+async fn quartile_ms(world: &World) -> f64 {
     let mut connection = world.client.connect(address_v4(10), SHOP, H1).await.unwrap();
     let mut times = Vec::new();
     for _ in 0..101 {
@@ -59,7 +60,7 @@ async fn median_ms(world: &World) -> f64 {
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);
-    times[50]
+    times[25]
 }
 
 #[test]
@@ -71,11 +72,11 @@ fn lab_delays_by_what_it_is_told_to() {
             for delay_ms in [1, 5, 20] {
                 // The reference brackets the measurement, so that a slow drift of a shared machine cancels.
                 world.dut.behave(base).await;
-                let before = median_ms(&world).await;
+                let before = quartile_ms(&world).await;
                 world.dut.behave(Behaviour { delay: Span::from_millis(delay_ms), ..base }).await;
-                let delayed = median_ms(&world).await;
+                let delayed = quartile_ms(&world).await;
                 world.dut.behave(base).await;
-                let reference = (before + median_ms(&world).await) / 2.0;
+                let reference = (before + quartile_ms(&world).await) / 2.0;
                 let added = delayed - reference;
                 eprintln!("{:?}: wanted {delay_ms} ms, reference {reference:.3} ms, added {added:.3} ms", base.tcp);
                 assert!((added - delay_ms as f64).abs() <= 0.3, "wanted {delay_ms} ms, added {added:.3} ms");
@@ -86,7 +87,10 @@ fn lab_delays_by_what_it_is_told_to() {
         assert!(delayed >= 600, "{delayed}");
 
         // Scope: TCP only delays TCP.
-        world.dut.behave(Behaviour { delay: Span::from_millis(50), delay_scope: Scope::Tcp, ..Behaviour::default() }).await;
+        world
+            .dut
+            .behave(Behaviour { delay: Span::from_millis(50), delay_scope: Scope::Tcp, ..Behaviour::default() })
+            .await;
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         socket.connect((address_v4(20), 443)).unwrap();
         let start = Instant::now();

@@ -22,6 +22,7 @@ use tbi_bench::control::practice_dut::{Behaviour, QuicPolicy, TcpPolicy};
 struct World {
     dut: Dut,
     client: Client,
+    persona_ca_pem: String,
 }
 
 impl World {
@@ -33,7 +34,7 @@ impl World {
         let dut = Dut::start(&trusted_pem).await;
         // The client trusts the rogue CA too: if the gateway passed its server on, the client would not be the one to notice.
         let client = Client::new(&[&trusted_pem, &rogue_pem, &dut.ca_pem]);
-        Self { dut, client }
+        Self { dut, client, persona_ca_pem: trusted_pem }
     }
 }
 

@@ -48,12 +48,13 @@ impl Ca {
         params.distinguished_name.push(DnType::CommonName, name);
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
-            .unwrap();
+        let mut config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![leaf.der().clone()], key)
+                .unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
     }
@@ -69,10 +70,15 @@ pub(crate) fn start(trusted: Ca, rogue: Ca) {
                 let addresses = [address_v4(last), address_v6(last)];
                 for ip in addresses {
                     let tls = ca.server_config(name, &addresses, &["h2", "http/1.1"]);
-                    tokio::spawn(serve_tcp(TcpListener::bind((ip, 443)).await.unwrap(), TlsAcceptor::from(Arc::new(tls))));
+                    tokio::spawn(serve_tcp(
+                        TcpListener::bind((ip, 443)).await.unwrap(),
+                        TlsAcceptor::from(Arc::new(tls)),
+                    ));
                     let tls = ca.server_config(name, &addresses, &["h3"]);
                     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
-                    let endpoint = quinn::Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(crypto)), (ip, 443).into()).unwrap();
+                    let endpoint =
+                        quinn::Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(crypto)), (ip, 443).into())
+                            .unwrap();
                     tokio::spawn(serve_quic(endpoint));
                 }
             }
@@ -111,23 +117,32 @@ async fn serve_http(tls: tokio_rustls::server::TlsStream<TcpStream>, h2: bool) {
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let exporter = exporter.clone();
         async move {
-            let echo = request.headers().get(TOKEN_HEADER).and_then(|token| Token::from_hex(token.as_bytes())).map(|token| {
-                let material = exporter.lock().unwrap().get_ref().1.export_keying_material([0; KEYING_MATERIAL_LEN], EXPORTER_LABEL, Some(token.as_bytes()));
-                Echo::from_keying_material(&material.unwrap())
-            });
+            let echo =
+                request.headers().get(TOKEN_HEADER).and_then(|token| Token::from_hex(token.as_bytes())).map(|token| {
+                    let material = exporter.lock().unwrap().get_ref().1.export_keying_material(
+                        [0; KEYING_MATERIAL_LEN],
+                        EXPORTER_LABEL,
+                        Some(token.as_bytes()),
+                    );
+                    Echo::from_keying_material(&material.unwrap())
+                });
             Ok::<_, Infallible>(answer(request.uri().path(), echo))
         }
     });
     let io = TokioIo::new(io);
     if h2 {
-        let _broken = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
+        let _broken =
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
     } else {
         let _broken = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
     }
 }
 
 /// `/N` is answered with N bytes; `/die` with half of what it promises.
-fn answer(path: &str, echo: Option<Echo>) -> Response<StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + use<>>> {
+fn answer(
+    path: &str,
+    echo: Option<Echo>,
+) -> Response<StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + use<>>> {
     let dies = path == "/die";
     let size = if dies { 100_000 } else { path[1..].parse().unwrap_or(0) };
     let first = if dies { size / 2 } else { size };
@@ -151,11 +166,15 @@ async fn serve_quic(endpoint: quinn::Endpoint) {
                 let connection = connection.clone();
                 tokio::spawn(async move {
                     let Ok((request, mut stream)) = resolver.resolve_request().await else { return };
-                    let echo = request.headers().get(TOKEN_HEADER).and_then(|token| Token::from_hex(token.as_bytes())).map(|token| {
-                        let mut material = [0; KEYING_MATERIAL_LEN];
-                        connection.export_keying_material(&mut material, EXPORTER_LABEL, token.as_bytes()).unwrap();
-                        Echo::from_keying_material(&material)
-                    });
+                    let echo = request
+                        .headers()
+                        .get(TOKEN_HEADER)
+                        .and_then(|token| Token::from_hex(token.as_bytes()))
+                        .map(|token| {
+                            let mut material = [0; KEYING_MATERIAL_LEN];
+                            connection.export_keying_material(&mut material, EXPORTER_LABEL, token.as_bytes()).unwrap();
+                            Echo::from_keying_material(&material)
+                        });
                     let size: usize = request.uri().path()[1..].parse().unwrap_or(0);
                     let dies = request.uri().path() == "/die";
                     let mut response = Response::builder().status(200);
@@ -194,7 +213,9 @@ async fn echo_udp(socket: UdpSocket) {
 struct Tapped(Arc<std::sync::Mutex<tokio_rustls::server::TlsStream<TcpStream>>>);
 
 impl Tapped {
-    fn new(tls: tokio_rustls::server::TlsStream<TcpStream>) -> (Self, Arc<std::sync::Mutex<tokio_rustls::server::TlsStream<TcpStream>>>) {
+    fn new(
+        tls: tokio_rustls::server::TlsStream<TcpStream>,
+    ) -> (Self, Arc<std::sync::Mutex<tokio_rustls::server::TlsStream<TcpStream>>>) {
         let shared = Arc::new(std::sync::Mutex::new(tls));
         (Self(shared.clone()), shared)
     }

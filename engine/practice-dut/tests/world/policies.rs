@@ -53,7 +53,15 @@ fn lab_routes_and_decrypts_every_protocol_over_both_families() {
         all_protocols(&world, EndToEnd, EndToEnd).await;
         let identity: Identity = world.dut.client.get_json("/v1/identity").await.unwrap();
         assert_eq!(identity.ca_sha256.len(), 64);
-        assert!(world.dut.client.get_text("/metrics").await.unwrap().contains("tbi_dut_decrypted_total{protocol=\"quic\"} 4"));
+        assert!(
+            world
+                .dut
+                .client
+                .get_text("/metrics")
+                .await
+                .unwrap()
+                .contains("tbi_dut_decrypted_total{protocol=\"quic\"} 4")
+        );
     });
 }
 

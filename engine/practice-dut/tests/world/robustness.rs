@@ -9,7 +9,7 @@ use tbi_bench::proof::Interception;
 use tbi_daemon::ClientError;
 
 use crate::client::h3_on;
-use crate::net::{gateway_command, sh, sh_output};
+use crate::net::{Dut, gateway_command, sh, sh_output};
 use crate::persona::{ROGUE, SHOP};
 use crate::{H1, H2, World, address_v4, address_v6, decrypt, story};
 
@@ -29,7 +29,10 @@ fn lab_refuses_servers_it_does_not_trust() {
         // An address where nobody listens.
         assert!(world.client.tcp(address_v4(20), SHOP, H1, "/1").await.is_err());
         let counters = world.dut.counters().await;
-        assert_eq!((counters.upstream_untrusted, counters.failed, counters.tcp_decrypted, counters.quic_decrypted), (5, 6, 0, 0));
+        assert_eq!(
+            (counters.upstream_untrusted, counters.failed, counters.tcp_decrypted, counters.quic_decrypted),
+            (5, 6, 0, 0)
+        );
         assert_eq!(world.client.tcp(address_v4(10), SHOP, H2, "/1").await.unwrap().class, Interception::Intercepted);
     });
 }
@@ -44,7 +47,9 @@ fn lab_survives_dying_servers_and_malformed_bytes() {
         }
         let connection = world.client.quic(address_v4(10), SHOP).await.unwrap();
         assert!(h3_on(connection.clone(), SHOP, "/die", 0).await.is_err());
-        assert!(matches!(connection.closed().await, quinn::ConnectionError::ApplicationClosed(close) if close.error_code == 7u32.into()));
+        assert!(
+            matches!(connection.closed().await, quinn::ConnectionError::ApplicationClosed(close) if close.error_code == 7u32.into())
+        );
         // A large upload, so that backpressure goes the other way too.
         let connection = world.client.quic(address_v6(10), SHOP).await.unwrap();
         assert_eq!(h3_on(connection, SHOP, "/1000", 20_000_000).await.unwrap().body, 1000);
@@ -92,7 +97,10 @@ fn lab_changes_are_refused_idempotent_and_end_old_connections() {
             Behaviour { drop_per_mille: 1001, ..Behaviour::default() },
         ] {
             let refused = world.dut.client.put_json::<_, Behaviour>("/v1/behaviour", &nonsense).await.unwrap_err();
-            assert!(matches!(&refused, ClientError::Problem(problem) if problem.status == 422 && problem.code == "behaviour-refused"), "{refused}");
+            assert!(
+                matches!(&refused, ClientError::Problem(problem) if problem.status == 422 && problem.code == "behaviour-refused"),
+                "{refused}"
+            );
         }
         world.dut.behave(decrypt()).await;
         let mut tcp = world.client.connect(address_v4(10), SHOP, H2).await.unwrap();
@@ -112,7 +120,13 @@ fn lab_changes_are_refused_idempotent_and_end_old_connections() {
         assert!(in_force.contains("tbi_dut") && in_force.contains("0x7b1") && in_force.contains("queue"), "{in_force}");
         assert_eq!(world.dut.terminate(), Some(0));
         let left = sh_output(rules);
-        assert!(!left.contains("tbi_dut") && !left.contains("0x7b1") && !left.contains("TBI_DUT") && !left.contains("queue"), "{left}");
+        assert!(
+            !left.contains("tbi_dut")
+                && !left.contains("0x7b1")
+                && !left.contains("TBI_DUT")
+                && !left.contains("queue"),
+            "{left}"
+        );
         assert_eq!(world.client.tcp(address_v4(10), SHOP, H1, "/1").await.unwrap().class, Interception::EndToEnd);
         assert_eq!(world.client.h3(address_v4(10), SHOP, "/1").await.unwrap().class, Interception::EndToEnd);
 
@@ -134,7 +148,9 @@ fn lab_changes_are_refused_idempotent_and_end_old_connections() {
 fn lab_classifies_every_one_of_many_connections() {
     story("robustness::lab_classifies_every_one_of_many_connections", || async {
         let world = World::new().await;
-        for (behaviour, class) in [(decrypt(), Interception::Intercepted), (Behaviour::default(), Interception::EndToEnd)] {
+        for (behaviour, class) in
+            [(decrypt(), Interception::Intercepted), (Behaviour::default(), Interception::EndToEnd)]
+        {
             world.dut.behave(behaviour).await;
             let mut wave = tokio::task::JoinSet::new();
             for index in 0..600 {
@@ -158,5 +174,27 @@ fn lab_classifies_every_one_of_many_connections() {
         }
         let counters = world.dut.counters().await;
         assert_eq!((counters.tcp_decrypted, counters.quic_decrypted, counters.failed), (400, 200, 0));
+    });
+}
+
+#[test]
+fn lab_starts_clean_after_being_killed() {
+    story("robustness::lab_starts_clean_after_being_killed", || async {
+        let world = World::new().await;
+        let late = Behaviour { delay: tbi_bench::units::Span::from_millis(2), ..decrypt() };
+        world.dut.behave(late).await;
+        world.client.tcp(address_v4(10), SHOP, H1, "/1").await.unwrap();
+        world.dut.kill();
+        // A device that is down lets nothing through.
+        let closed = std::net::TcpStream::connect_timeout(&(address_v4(10), 443).into(), Duration::from_millis(300));
+        assert!(closed.is_err());
+        let dut = Dut::start(&world.persona_ca_pem).await;
+        for ip in [address_v4(10), address_v6(10)] {
+            assert_eq!(world.client.tcp(ip, SHOP, H2, "/1").await.unwrap().class, Interception::EndToEnd);
+            assert_eq!(world.client.h3(ip, SHOP, "/1").await.unwrap().class, Interception::EndToEnd);
+        }
+        dut.behave(late).await;
+        // The same CA as before, so clients that trusted it still do.
+        assert_eq!(world.client.h3(address_v4(10), SHOP, "/1").await.unwrap().class, Interception::Intercepted);
     });
 }
