@@ -64,8 +64,12 @@ async fn run(arguments: &Arguments, place: Place, shared: Arc<Shared>) -> anyhow
     let gateway = Arc::new(Gateway::open(shared.clone(), kernel, health.clone()).await?);
     let stop = CancellationToken::new();
     let mut workers = Vec::new();
-    for (index, sockets) in sockets.into_iter().enumerate() {
-        workers.push(worker::start(index, sockets, shared.clone(), &health, stop.clone())?);
+    let mut start = |(index, sockets)| {
+        worker::start(index, sockets, shared.clone(), &health, stop.clone()).map(|worker| workers.push(worker))
+    };
+    if let Err(error) = sockets.into_iter().enumerate().try_for_each(&mut start) {
+        gateway.close().await?;
+        return Err(error.into());
     }
     health.set_ready(Ok(()));
     let metrics = {

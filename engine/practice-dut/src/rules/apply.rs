@@ -20,6 +20,8 @@ use crate::config::Place;
 
 /// Longest a helper program may take.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Most copies of our routing rule that are looked for.
+const LEFTOVERS: usize = 16;
 /// Most of a helper's complaint that is repeated.
 const COMPLAINT: usize = 300;
 
@@ -95,7 +97,12 @@ impl Kernel {
         let (mark, table) = (format!("{MARK:#x}"), ROUTE_TABLE.to_string());
         for family in ["-4", "-6"] {
             let rule = ["rule", "del", "fwmark", &mark, "lookup", &table];
-            while run("ip", "iproute2", &[&[family], &rule[..]].concat(), "").await.is_ok() {}
+            // Killed predecessors may have left several.
+            for _ in 0..LEFTOVERS {
+                if run("ip", "iproute2", &[&[family], &rule[..]].concat(), "").await.is_err() {
+                    break;
+                }
+            }
             run("ip", "iproute2", &[family, "rule", "add", "fwmark", &mark, "lookup", &table], "").await?;
             let everything = if family == "-4" { "0.0.0.0/0" } else { "::/0" };
             run("ip", "iproute2", &[family, "route", "replace", "local", everything, "dev", "lo", "table", &table], "")

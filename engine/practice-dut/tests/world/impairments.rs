@@ -49,6 +49,16 @@ fn lab_loses_what_it_is_told_to() {
     });
 }
 
+/// Packets the delay line released, and their lateness together, µs.
+async fn line(world: &World) -> (f64, f64) {
+    let metrics = world.dut.client.get_text("/metrics").await.unwrap();
+    let value = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().parse::<f64>().unwrap()
+    };
+    (value("tbi_dut_packets_delayed_total "), value("tbi_dut_delay_lateness_microseconds_total "))
+}
+
 /// Lower quartile of the time of a small request on an open connection, milliseconds. A wrong delay shows in every quantile; neighbours
 /// that take processor time away show in the upper ones.
 async fn quartile_ms(world: &World) -> f64 {
@@ -74,11 +84,17 @@ fn lab_delays_by_what_it_is_told_to() {
                 world.dut.behave(base).await;
                 let before = quartile_ms(&world).await;
                 world.dut.behave(Behaviour { delay: Span::from_millis(delay_ms), ..base }).await;
+                let before_line = line(&world).await;
                 let delayed = quartile_ms(&world).await;
+                let after_line = line(&world).await;
+                let late_us = (after_line.1 - before_line.1) / (after_line.0 - before_line.0);
                 world.dut.behave(base).await;
                 let reference = (before + quartile_ms(&world).await) / 2.0;
                 let added = delayed - reference;
-                eprintln!("{:?}: wanted {delay_ms} ms, reference {reference:.3} ms, added {added:.3} ms", base.tcp);
+                eprintln!(
+                    "{:?}: wanted {delay_ms} ms, reference {reference:.3} ms, added {added:.3} ms, released {late_us:.0} us late on average",
+                    base.tcp
+                );
                 assert!((added - delay_ms as f64).abs() <= 0.3, "wanted {delay_ms} ms, added {added:.3} ms");
             }
         }
