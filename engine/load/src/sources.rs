@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use tbi_bench::control::engine::Cause;
+
 use crate::failure::Failure;
 
 /// Addresses of one prefix that are used at most; more than any trial can keep busy.
@@ -47,6 +49,8 @@ impl Family {
 pub struct Sources {
     v4: Walk,
     v6: Walk,
+    /// First address of an IPv6 prefix that is not ours.
+    foreign: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -67,7 +71,9 @@ impl Sources {
             let total = prefixes.iter().map(hosts).sum();
             Walk { prefixes, position: u128::from(worker), stride: u128::from(workers.max(1)), total }
         };
-        Self { v4: walk(true), v6: walk(false) }
+        let (v4, v6) = (walk(true), walk(false));
+        let foreign = v6.prefixes.iter().map(|prefix| host(prefix, 0)).find(|&first| !is_local(first));
+        Self { v4, v6, foreign }
     }
 
     /// Whether the order names any source of this family.
@@ -83,12 +89,21 @@ impl Sources {
     }
 
     /// Next source address; unspecified (the kernel chooses) when the order names none of this family.
-    pub fn next(&mut self, family: Family) -> IpAddr {
+    ///
+    /// # Errors
+    /// A local [`Failure`] when an IPv6 prefix is not routed to this namespace: unlike IPv4, binding would not tell.
+    pub fn next(&mut self, family: Family) -> Result<IpAddr, Failure> {
+        if let (Family::V6, Some(foreign)) = (family, self.foreign) {
+            return Err(Failure::local(
+                Cause::SourceExhausted,
+                format!("source {foreign} is not routed to this namespace; add `ip -6 route add local PREFIX dev lo`"),
+            ));
+        }
         let walk = match family {
             Family::V4 => &mut self.v4,
             Family::V6 => &mut self.v6,
         };
-        walk.next().unwrap_or_else(|| family.unspecified())
+        Ok(walk.next().unwrap_or_else(|| family.unspecified()))
     }
 
     fn walk(&self, family: Family) -> &Walk {
@@ -148,6 +163,7 @@ pub fn tcp_socket(source: IpAddr) -> Result<tokio::net::TcpSocket, Failure> {
         if !source.is_unspecified() {
             // The port is chosen at connect, when the destination is known: 4-tuples instead of ports are what runs out.
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+            allow_routed(&SockRef::from(&socket), source)?;
             socket.bind(SocketAddr::new(source, 0))?;
         }
         Ok(socket)
@@ -166,6 +182,7 @@ pub fn udp_socket(source: IpAddr) -> Result<std::net::UdpSocket, Failure> {
         if source.is_ipv6() {
             socket.set_only_v6(true)?;
         }
+        allow_routed(&SockRef::from(&socket), source)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
         // The kernel caps silently; the witness counts drops, so a small buffer cannot pass unnoticed.
         SockRef::from(&socket).set_recv_buffer_size(UDP_BUFFER)?;
@@ -173,6 +190,24 @@ pub fn udp_socket(source: IpAddr) -> Result<std::net::UdpSocket, Failure> {
         Ok(socket.into())
     };
     open().map_err(|error| Failure::bind(&error, &format!("UDP source {source}")))
+}
+
+/// IPv6 binds to interface addresses only, unless told otherwise; IPv4 also to anything in a local route. [`Sources::next`] has
+/// checked that the address is in one.
+fn allow_routed(socket: &SockRef<'_>, source: IpAddr) -> io::Result<()> {
+    if source.is_ipv6() && !source.is_unspecified() { socket.set_freebind_v6(true) } else { Ok(()) }
+}
+
+/// Whether packets to this address are delivered here: then there is a route to it through the loopback device.
+fn is_local(address: IpAddr) -> bool {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let asked = || {
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.bind_device(Some(b"lo"))?;
+        // Connecting a datagram socket looks up the route and sends nothing; the port does not matter.
+        socket.connect(&SocketAddr::new(address, 9).into())
+    };
+    asked().is_ok()
 }
 
 #[cfg(test)]
@@ -188,11 +223,14 @@ mod tests {
         let mut one = Sources::new(&prefixes, 0, 2);
         let mut two = Sources::new(&prefixes, 1, 2);
         assert_eq!(one.count(Family::V4), 7);
-        let first: Vec<IpAddr> = (0..3).map(|_| one.next(Family::V4)).collect();
-        let second: Vec<IpAddr> = (0..3).map(|_| two.next(Family::V4)).collect();
+        let first: Vec<IpAddr> = (0..3).map(|_| one.next(Family::V4).unwrap()).collect();
+        let second: Vec<IpAddr> = (0..3).map(|_| two.next(Family::V4).unwrap()).collect();
         assert_eq!(first[0], "198.18.0.1".parse::<IpAddr>().unwrap());
         assert!(first.iter().all(|address| address.is_ipv4() && !second.contains(address)));
-        assert_eq!(one.next(Family::V6), "2001:2::1".parse::<IpAddr>().unwrap());
-        assert!(Sources::new(&[], 0, 1).next(Family::V6).is_unspecified());
+        // Nobody routes the benchmarking prefix to the machine that runs the tests.
+        assert_eq!(one.next(Family::V6).unwrap_err().cause, Cause::SourceExhausted);
+        let mut loopback = Sources::new(&["::1/128".parse().unwrap()], 0, 1);
+        assert_eq!(loopback.next(Family::V6), Ok(Ipv6Addr::LOCALHOST.into()));
+        assert!(Sources::new(&[], 0, 1).next(Family::V6).unwrap().is_unspecified());
     }
 }

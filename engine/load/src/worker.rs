@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
@@ -185,9 +186,9 @@ pub fn run(
     ticks: mpsc::Sender<TickPart>,
     stop: watch::Receiver<bool>,
 ) -> Result<Leftover, WorkerError> {
-    // Sockets and the arrival timer are looked at after so many task polls. Handshakes take 0.1 ms and more each, so an open loop
-    // looks often; a closed loop has no schedule to keep and saves the system calls.
-    let event_interval = if matches!(trial.model, Model::Open { .. }) { 2 } else { 31 };
+    // Sockets and the arrival timer are looked at after so many task polls. A handshake's step takes 0.1 ms and more, so an open
+    // loop looks after each; a closed loop has no schedule to keep and saves the system calls.
+    let event_interval = if matches!(trial.model, Model::Open { .. }) { 1 } else { 31 };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .event_interval(event_interval)
@@ -201,7 +202,7 @@ pub fn run(
         tasks.shutdown().await;
         let busy = outcome?;
         // The coordinator takes parts until the channel closes, so this ends; if it is gone nobody wants the part.
-        let _gone = ticks.send(take_tick(&worker, Instant::now().min(timeline.end))).await;
+        let _gone = ticks.send(take_tick(&worker, Instant::now())).await;
         let mut gso = false;
         if let Some(endpoints) = worker.quic() {
             gso = endpoints.gso();
@@ -236,7 +237,14 @@ async fn drive(
         }
     };
     let outcome = loop {
-        let due = arrivals.as_ref().and_then(|arrivals| arrivals.next).unwrap_or_else(|| Instant::now() + FAR);
+        let now = Instant::now();
+        let Timeline { ramp_down, end, .. } = worker.timeline;
+        let exhausted = arrivals.as_ref().is_none_or(|arrivals| arrivals.next.is_none());
+        if now >= end + DRAIN || (now >= ramp_down && exhausted && tasks.is_empty()) {
+            break Ok(());
+        }
+        let look_again = [ramp_down, end].into_iter().find(|&at| now < at).unwrap_or(end + DRAIN);
+        let due = arrivals.as_ref().and_then(|arrivals| arrivals.next).unwrap_or(now + FAR);
         // Every arm may be cancelled: each only waits, and what it says is acted upon outside.
         tokio::select! {
             biased;
@@ -252,16 +260,13 @@ async fn drive(
                 if let Err(error) = ended && error.is_panic() {
                     break Err(WorkerError::Panicked(panic_text(error)));
                 }
-                if tasks.is_empty() && Instant::now() >= worker.timeline.ramp_down && arrivals.as_ref().is_none_or(|open| open.next.is_none()) {
-                    break Ok(());
-                }
             }
             () = worker.closing_added.notified() => {
                 for stream in worker.closing.borrow_mut().drain(..) {
                     tasks.spawn_local(stream.close());
                 }
             }
-            () = tokio::time::sleep_until((worker.timeline.end + DRAIN).into()) => break Ok(()),
+            () = tokio::time::sleep_until(look_again.into()) => {}
             changed = stop.changed() => {
                 // A coordinator that is gone wants nothing any more either.
                 if changed.is_err() || *stop.borrow() {
@@ -328,10 +333,15 @@ impl OpenLoop {
                 self.in_flight.set(self.in_flight.get() + 1);
                 let (worker, in_flight) = (Rc::clone(worker), Rc::clone(&self.in_flight));
                 let transactions = self.transactions;
-                tasks.spawn_local(async move {
+                let mut arrival = Box::pin(async move {
                     arrival(&worker, intended, transactions).await;
                     in_flight.set(in_flight.get().saturating_sub(1));
                 });
+                // Started right here rather than behind the tasks that are ready: that is what keeps the schedule under load. The
+                // set polls it again at once, so the waker that does nothing is never the only one.
+                if arrival.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                    tasks.spawn_local(arrival);
+                }
             }
             self.advance(worker);
         }

@@ -158,7 +158,8 @@ fn what_a_silent_device_holds_is_unfinished_and_the_trial_ends_on_time() {
     order.request_timeout = Span::from_secs(60);
     let begun = Instant::now();
     let report = common::run(order, 2);
-    assert!(begun.elapsed().as_millis() < 1600 + 2000, "{:?}", begun.elapsed());
+    // 1.6 s of phases, 3 s of drain, and what a loaded machine adds.
+    assert!(begun.elapsed().as_millis() < 1600 + 3000 + 2000, "{:?}", begun.elapsed());
     check_sums(&report);
     let attempts = report.attempts;
     assert!(attempts.skipped > 0 && attempts.unfinished > 0 && attempts.failed == 0, "{attempts:?}");

@@ -287,7 +287,7 @@ pub struct Attempts {
     pub succeeded: u64,
     /// Failed transactions, including those whose connection never came up.
     pub failed: u64,
-    /// Still in flight when the ramp-down ended.
+    /// Still in flight when the ramp-down and the drain that follows it (3 s at most) ended.
     pub unfinished: u64,
 }
 

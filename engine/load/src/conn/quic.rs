@@ -53,7 +53,7 @@ impl Endpoints {
             let wanted = if sources.has(family) { sources.count(family).min(ENDPOINTS) } else { ENDPOINTS_ANY };
             (0..wanted)
                 .map(|_| {
-                    let socket = sources::udp_socket(sources.next(family))?;
+                    let socket = sources::udp_socket(sources.next(family)?)?;
                     let (endpoint, segments) = endpoint(socket)?;
                     gso |= segments > 1;
                     Ok(endpoint)

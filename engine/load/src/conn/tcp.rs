@@ -61,7 +61,7 @@ pub enum Received {
 /// [`Failure`] of socket, connect or handshake.
 pub async fn establish(worker: &Rc<Worker>, attempt: &Attempt) -> Result<TlsStream, Failure> {
     let target = attempt.target();
-    let source = worker.sources.borrow_mut().next(Family::of(target.address));
+    let source = worker.sources.borrow_mut().next(Family::of(target.address))?;
     let name = worker.trial.server_name(attempt.target_index()).clone();
     let address = SocketAddr::new(target.address, target.port);
     let (config, buffer) = (Arc::clone(&worker.trial.tls), Rc::clone(&worker.read_buffer));

@@ -223,7 +223,7 @@ impl Prober<'_> {
 
     async fn over_tcp(&self, setup: &Setup, target: usize, findings: &mut Findings) -> Result<(), Failure> {
         let to = &setup.targets[target];
-        let source = self.sources.borrow_mut().next(Family::of(to.address));
+        let source = self.sources.borrow_mut().next(Family::of(to.address))?;
         let address = SocketAddr::new(to.address, to.port);
         let name = setup.server_name(target).clone();
         let (mut stream, _connected) =
@@ -253,7 +253,7 @@ impl Prober<'_> {
     async fn over_quic(&self, setup: &Setup, target: usize, findings: &mut Findings) -> Result<(), Failure> {
         let to = &setup.targets[target];
         let family = Family::of(to.address);
-        let source = self.sources.borrow_mut().next(family);
+        let source = self.sources.borrow_mut().next(family)?;
         let address = SocketAddr::new(to.address, to.port);
         let socket = IcmpSocket::connect(source, address)?;
         let local = |error: &dyn std::fmt::Display| {
