@@ -1,5 +1,5 @@
 //! Whole runs with one thing broken each: the sentence the operator sees, what is kept, and that nothing is left behind.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
 use std::process::Command;
