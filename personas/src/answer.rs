@@ -49,7 +49,7 @@ const GET_AND_HEAD: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
 /// Answers one request on `connection` and counts it. For HEAD the body is empty and `content-length` says how long it would be.
 pub(crate) fn answer(connection: &Connection, method: &Method, path: &str, headers: &HeaderMap) -> Response<Bytes> {
-    let token = headers.get(TOKEN_HEADER).and_then(|token| Token::from_hex(token.as_bytes()));
+    let token = token_of(headers);
     let began = token.is_some().then(Instant::now);
     let requests_before = connection.count_request();
     let is_head = method == Method::HEAD;
@@ -90,11 +90,14 @@ pub(crate) fn answer(connection: &Connection, method: &Method, path: &str, heade
     response
 }
 
+/// The token of a request, if it has a whole one.
+pub(crate) fn token_of(headers: &HeaderMap) -> Option<Token> {
+    headers.get(TOKEN_HEADER).and_then(|token| Token::from_hex(token.as_bytes()))
+}
+
 fn content(connection: &Connection, path: &str, requests_before: u64) -> (StatusCode, HeaderValue, Bytes) {
-    if let Some(size) = Object::size_of_path(path) {
-        // `LARGEST` covers every size there is; `min` keeps a size added later from panicking here.
-        let end = (size as usize).min(BODY.len());
-        return (StatusCode::OK, BINARY, BODY.slice(..end));
+    if let Some(body) = object(path) {
+        return (StatusCode::OK, BINARY, body);
     }
     match path {
         "/" => (StatusCode::OK, HTML, connection.site.home.clone()),
@@ -106,6 +109,14 @@ fn content(connection: &Connection, path: &str, requests_before: u64) -> (Status
         },
         _ => (StatusCode::NOT_FOUND, TEXT, Bytes::from_static(b"no such object\n")),
     }
+}
+
+/// The object a path stands for.
+pub(crate) fn object(path: &str) -> Option<Bytes> {
+    let size = Object::size_of_path(path)?;
+    // `LARGEST` covers every size there is; `min` keeps a size added later from panicking here.
+    let end = (size as usize).min(BODY.len());
+    Some(BODY.slice(..end))
 }
 
 /// Makes the body before the first request would have to wait for it.

@@ -132,7 +132,7 @@ impl Config {
     }
 }
 
-/// RFC 1123 §2.1 host name.
+/// RFC 1123 §2.1 host name. Its last label is never a number, which tells it from an address; TLS has no SNI for addresses.
 fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -140,7 +140,8 @@ fn is_host_name(name: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    name.len() <= 253 && name.split('.').all(label)
+    let number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    name.len() <= 253 && name.split('.').all(label) && !name.rsplit('.').next().is_some_and(number)
 }
 
 #[cfg(test)]
@@ -179,6 +180,7 @@ mod tests {
         assert!(refused(|words| words.sites.clear()).contains("number of sites of 0"));
         assert!(refused(|words| words.sites[0].addresses.clear()).contains("site bank has no address"));
         assert!(refused(|words| words.sites[0].server_name = "a b".to_owned()).contains("'a b'"));
+        assert!(refused(|words| words.sites[0].server_name = "192.0.2.1".to_owned()).contains("no host name"));
         assert!(refused(|words| words.sites[0].server_name = words.sites[1].server_name.clone()).contains("two sites"));
         assert!(
             refused(|words| words.sites[1].addresses = vec!["::ffff:198.51.100.1".parse().unwrap()])

@@ -19,6 +19,7 @@ pub mod config;
 mod connection;
 pub mod control;
 mod counters;
+pub mod fuzz_entry;
 mod personas;
 mod quic;
 mod quic_tls;

@@ -97,7 +97,9 @@ impl Object {
     pub fn size_of_path(path: &str) -> Option<u32> {
         let name = path.strip_prefix("/o/")?;
         if let Some(index) = name.strip_prefix("mix/") {
-            return index.parse::<usize>().ok().and_then(|index| MIX_BYTES.get(index).copied());
+            // One digit, as `request` writes it: a number parser would also take "+3" and "003".
+            let [digit @ b'0'..=b'9'] = index.as_bytes() else { return None };
+            return MIX_BYTES.get(usize::from(digit - b'0')).copied();
         }
         Object::ALL
             .into_iter()
@@ -141,7 +143,7 @@ mod tests {
                 assert_eq!(Object::size_of_path(path), Some(bytes), "{path}");
             }
         }
-        for path in ["/o/3KB", "/o/mix", "/o/mix/10", "/o/", "/", "/o/mix/-1"] {
+        for path in ["/o/3KB", "/o/mix", "/o/mix/10", "/o/", "/", "/o/mix/-1", "/o/mix/+1", "/o/mix/01"] {
             assert_eq!(Object::size_of_path(path), None, "{path}");
         }
     }

@@ -7,6 +7,7 @@ use tbi_bench::catalogue::Catalogue;
 use tbi_bench::control::engine::{Arrivals, Phases, ProbeReport};
 use tbi_bench::histogram::LatencyHistogram;
 use tbi_bench::mode_check::{self, Expected};
+use tbi_bench::object::Object;
 use tbi_bench::phases::Phase;
 use tbi_bench::plan::{PlanFile, PlanFormat};
 use tbi_bench::proof::{Answer, Echo, Interception, KEYING_MATERIAL_LEN, Token};
@@ -24,6 +25,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("bench_catalogue", catalogue),
     ("bench_histogram", histogram),
+    ("bench_object", object),
     ("bench_plan", plan),
     ("bench_probes", probes),
     ("bench_proof", proof),
@@ -43,6 +45,18 @@ pub fn units(data: &[u8]) {
     if let Ok(rate) = text.parse::<Rate>() {
         assert_eq!(rate.to_string().parse(), Ok(rate));
         assert!(rate.as_per_second() > 0.0 && rate.as_per_second() <= Rate::MAX_PER_SECOND as f64);
+    }
+}
+
+/// Paths and names of objects: what a class asks for is what the path stands for, and no other path stands for anything.
+pub fn object(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(bytes) = Object::size_of_path(text) {
+        let known = Object::ALL.into_iter().any(|object| (0..10).any(|n| object.request(n) == (text, bytes)));
+        assert!(known, "{text}");
+    }
+    if let Ok(object) = text.parse::<Object>() {
+        assert!(object.to_string().eq_ignore_ascii_case(text));
     }
 }
 

@@ -33,14 +33,17 @@ const MAX_NAMES: usize = 256;
 pub fn behaviour(data: &[u8]) {
     let Ok(behaviour) = serde_json::from_slice::<Behaviour>(data) else { return };
     match behaviour::check(&behaviour) {
-        Ok(()) => check_rules(&PracticeDutConfig {
-            inside_interfaces: vec!["in0".to_owned()],
-            outside_interfaces: vec!["out0".to_owned()],
-            persona_ca_file: String::new(),
-            ca_dir: String::new(),
-            key: KeyKind::EcdsaP256,
-            workers: 1,
-        }, &behaviour),
+        Ok(()) => check_rules(
+            &PracticeDutConfig {
+                inside_interfaces: vec!["in0".to_owned()],
+                outside_interfaces: vec!["out0".to_owned()],
+                persona_ca_file: String::new(),
+                ca_dir: String::new(),
+                key: KeyKind::EcdsaP256,
+                workers: 1,
+            },
+            &behaviour,
+        ),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
@@ -59,9 +62,13 @@ fn check_rules(words: &PracticeDutConfig, behaviour: &Behaviour) {
         Ok(place) => place,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
+    for name in place.inside.iter().chain(&place.outside) {
+        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        assert!(name.to_string().chars().all(safe), "{name}");
+    }
     for hold in [Hold::Nftables, Hold::Iptables] {
         let rules = rules::nftables(&place, behaviour, hold);
-        assert!(rules.lines().all(|rule| rule.matches('"').count() % 2 == 0 && !rule.contains(['\'', ';', '$', '\\']) || rule.contains("policy accept;")));
+        assert_eq!(rules.matches('"').count() % 2, 0);
         assert_eq!(rules.matches('{').count(), rules.matches('}').count());
     }
     let restored = rules::hold_restore(&place, behaviour);
@@ -69,6 +76,7 @@ fn check_rules(words: &PracticeDutConfig, behaviour: &Behaviour) {
 }
 
 /// Certificate and key file, parted by a NUL byte: refused with a sentence, or loaded as they are.
+/// The key in the corpus was made for it and is trusted nowhere.
 pub fn ca_files(data: &[u8]) {
     thread_local!(static DIR: tempfile::TempDir = tempfile::tempdir().expect("a temporary directory"));
     let split = data.iter().position(|&byte| byte == 0).unwrap_or(data.len());
@@ -94,7 +102,7 @@ pub fn hello(data: &[u8]) {
 pub fn packets(data: &[u8]) {
     let _understood = fuzz_entry::counters(data);
     let (now, wall) = (Instant::now(), SystemTime::now());
-    let mut line = line::Line::default();
+    let (mut line, mut held) = (line::Line::default(), 0_usize);
     let mut rest = data;
     while let Some((&length, after)) = rest.split_first() {
         let (datagram, after) = after.split_at(usize::from(length).min(after.len()));
@@ -103,10 +111,14 @@ pub fn packets(data: &[u8]) {
             let arrived = line::arrival(now, wall, packet.arrived);
             assert!(arrived <= now && now - arrived < Duration::from_secs(1));
             line.push(packet.id, arrived);
+            held += 1;
         }
     }
-    while line.pop_due(now).is_some() {}
-    assert_eq!(line.next(now), line::Next::Nothing);
+    // All of them arrived by now, so without a delay all of them are due.
+    while line.pop_due(now).is_some() {
+        held -= 1;
+    }
+    assert_eq!(held, 0);
 }
 
 /// From any certificate a server sends, a leaf is forged with the names it was issued for, or the refusal is a sentence.

@@ -45,7 +45,8 @@ fn inputs(target: &str) -> Vec<PathBuf> {
         .map(|folder| folder.join("tests/fuzz/corpus"))
         .find(|corpus| corpus.exists())
         .expect("the crate lies in the repository");
-    let folder = std::fs::read_dir(corpus.join(target)).unwrap_or_else(|error| panic!("{target} has no corpus: {error}"));
+    let folder =
+        std::fs::read_dir(corpus.join(target)).unwrap_or_else(|error| panic!("{target} has no corpus: {error}"));
     let mut inputs: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
     inputs.sort();
     inputs

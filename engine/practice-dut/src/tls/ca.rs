@@ -198,7 +198,7 @@ fn read(certificate: &Path, key: &Path, kind: KeyKind) -> Result<Ca, CaError> {
         return Err(CaError::Expired { path, not_before: not_before.to_string(), not_after: not_after.to_string() });
     }
     let sha256 = Sha256::digest(&der).iter().map(|byte| format!("{byte:02x}")).collect();
-    let issuer = Issuer::from_ca_cert_der(&der, pair)?;
+    let issuer = Issuer::from_ca_cert_der(&der, pair).map_err(|error| malformed(certificate, error.to_string()))?;
     Ok(Ca { sha256, not_before: not_before.timestamp(), not_after: not_after.timestamp(), issuer, pem })
 }
 

@@ -153,8 +153,9 @@ fn copied(leaf: &CertificateDer<'_>) -> Result<CertificateParams, ForgeError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     for attribute in leaf.subject().iter_attributes().take(MAX_NAMES) {
-        if let (Some(oid), Ok(text)) = (attribute.attr_type().iter(), attribute.as_str()) {
-            params.distinguished_name.push(dn_type(&oid.collect::<Vec<u64>>()), text);
+        let Some(oid) = attribute.attr_type().iter().map(Iterator::collect::<Vec<u64>>) else { continue };
+        if let (true, Ok(text)) = (can_be_written(&oid), attribute.as_str()) {
+            params.distinguished_name.push(dn_type(&oid), text);
         }
     }
     let names = leaf.subject_alternative_name().map_err(|error| unreadable(&error))?;
@@ -176,6 +177,15 @@ fn copied(leaf: &CertificateDer<'_>) -> Result<CertificateParams, ForgeError> {
     params.not_before = leaf.validity().not_before.to_datetime();
     params.not_after = leaf.validity().not_after.to_datetime();
     Ok(params)
+}
+
+/// Whether rcgen's encoder takes an identifier; it panics when the first two arcs are none (X.660 §7.6) or their sum overflows.
+fn can_be_written(oid: &[u64]) -> bool {
+    match oid {
+        [0 | 1, second, ..] => *second < 40,
+        [2, second, ..] => *second < u64::MAX - 80,
+        _ => false,
+    }
 }
 
 /// rcgen compares the well-known types by variant, not by identifier.
@@ -284,6 +294,16 @@ mod tests {
         assert_eq!(names(&copy), names(&original));
         assert!(copy.issuer().to_string().contains(ca::COMMON_NAME));
         assert!(copy.raw_serial().len() == SERIAL_LEN && copy.raw_serial() != original.raw_serial());
+    }
+
+    #[test]
+    fn attribute_types_that_cannot_be_written_are_left_out() {
+        for good in [&[0, 9, 2342][..], &[2, 5, 4, 3], &[2, 999, 3], &[1, 39]] {
+            assert!(can_be_written(good), "{good:?}");
+        }
+        for bad in [&[][..], &[2], &[6, 15], &[1, 40], &[2, u64::MAX]] {
+            assert!(!can_be_written(bad), "{bad:?}");
+        }
     }
 
     #[test]

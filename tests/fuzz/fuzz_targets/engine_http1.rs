@@ -1,0 +1,4 @@
+//! See `tbi_engine::codec::fuzz_entry::fuzz_http1`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tbi_engine::codec::fuzz_entry::fuzz_http1(data));
