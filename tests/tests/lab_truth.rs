@@ -1,4 +1,4 @@
-//! What a run says is true: the default run on real traffic, known doses, known classes, a foreign interceptor, a pulled cable.
+//! What a run says is true: the default run on real traffic, known doses, known classes, a pulled cable.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::process::Command;
@@ -79,7 +79,7 @@ fn lab_known_delays_are_recovered() {
         let lab = Lab::new();
         let plan = format!(
             "name = \"dose {delay}\"\nexperiment = \"control\"\nprotocols = [\"h3\", \"h2\"]\nobjects = [\"1KB\"]\npairs = 6\nreference_blocks = 1\n\
-             [phases]\nramp_up = \"50ms\"\nsustain = \"1s\"\n[latency]\nrate = \"60/s\"\n[capacity]\nconnections = 4\n\
+             loads = [\"latency\"]\n[phases]\nramp_up = \"50ms\"\nsustain = \"1s\"\n[latency]\nrate = \"60/s\"\n\
              [dut.on]\ndelay = \"{delay}\"\n"
         );
         let finished = lab.run(Some(&plan), &[], Duration::from_secs(170));
@@ -133,34 +133,4 @@ fn lab_with_the_cable_pulled_nothing_succeeds() {
     assert_eq!(finished.code(), 0, "{}", finished.stderr);
     let answer: Value = serde_json::from_str(&finished.stdout).unwrap();
     assert_eq!(answer["succeeded_after"], 0);
-}
-
-#[test]
-fn lab_sslsplit_is_found_out() {
-    let ca = Lab::new();
-    tbi_tests::pki::authority(ca.out());
-    // sslsplit takes redirected connections in the device's namespace and re-signs with a CA of its own.
-    let script = format!(
-        "nft -f - <<'END' && sslsplit -u root -P -k {ca}/ca.key -c {ca}/ca.pem https 0.0.0.0 8443 https ::0 8443 >{ca}/sslsplit.log 2>&1 &
-table inet stranger {{
-  chain prerouting {{
-    type nat hook prerouting priority dstnat;
-    iifname {{ \"vlan20\", \"vlan30\" }} tcp dport 443 redirect to :8443
-  }}
-}}
-END
-until ss -Hltn 'sport = 8443' | grep -q 8443; do :; done",
-        ca = ca.out().display()
-    );
-    let finished = run(
-        Command::new(program("tbi-agent"))
-            .args(["lab", "exec", "--dut-ca"])
-            .arg(ca.out().join("ca.pem"))
-            .args(["--", "sh", "-c", "ip netns exec dut timeout 60 sh -c \"$1\" && \"$2\" stranger", "sh"])
-            .arg(&script)
-            .arg(program("lab-probe")),
-        Duration::from_secs(120),
-    );
-    let log = std::fs::read_to_string(ca.out().join("sslsplit.log")).unwrap_or_default();
-    assert_eq!(finished.code(), 0, "{}\nsslsplit said:\n{log}", finished.stderr);
 }

@@ -19,6 +19,9 @@ pub fn certificate(plan: &Plan, blocks: &[BlockRecord]) -> Option<Certificate> {
     for &protocol in &plan.protocols {
         for &object in &plan.objects {
             for kind in [TrialKind::Latency, TrialKind::ConnectionRate, TrialKind::Capacity] {
+                if !plan.measures(kind, object) {
+                    continue;
+                }
                 match headroom_of(plan, blocks, protocol, object, kind) {
                     Some(entry) => headroom.push(entry),
                     None => whole = false,
@@ -68,8 +71,10 @@ fn headroom_of(
             let arms =
                 [Arm::On, Arm::Bypass].map(|arm| mean(&values(blocks, arm, protocol, object, kpi)).unwrap_or(0.0));
             let larger = arms[0].max(arms[1]);
-            // Reference blocks measure more cells than the arms do; a cell nobody asked of has its whole capacity as headroom.
-            if larger > 0.0 { larger } else { reached }
+            if larger <= 0.0 {
+                return None;
+            }
+            larger
         }
     };
     Some(Headroom { protocol, object, kind, reached, asked, headroom: reached / asked })

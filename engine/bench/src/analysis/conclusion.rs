@@ -10,6 +10,9 @@ use crate::record::{BlockRecord, Certificate, ProofRow, ResultRow, RunStatus, Th
 /// Failed transactions of a trial above which its numbers are those of a broken path, per thousand.
 const BROKEN_PER_MILLE: u64 = 50;
 
+/// Drift between reference blocks that a reader must be told of.
+const TELL_DRIFT: f64 = 0.1;
+
 /// What a conclusion rests on.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
@@ -153,6 +156,19 @@ fn cautions(evidence: &Evidence<'_>) -> Vec<String> {
         cautions.push(format!(
             "{skipped} scheduled connections were skipped because latency.max_in_flight was used up; they count in no time, so times look \
              better than they were."
+        ));
+    }
+    let drifted = evidence.certificate.iter().flat_map(|certificate| &certificate.drift);
+    if let Some(worst) =
+        drifted.filter(|drift| drift.relative > TELL_DRIFT).max_by(|a, b| a.relative.total_cmp(&b.relative))
+    {
+        cautions.push(format!(
+            "The bench was not steady: {} of {} {} differed by {:.0} % between reference blocks; pairs cancel slow drift, but stop other work \
+             on this machine for narrower intervals.",
+            worst.kpi,
+            worst.protocol,
+            worst.object,
+            worst.relative * 100.0,
         ));
     }
     let limited = evidence.results.iter().filter(|row| row.bench_limited).count();

@@ -6,7 +6,7 @@ use crate::object::Object;
 use crate::plan::Plan;
 use crate::proof::InterceptionCounts;
 use crate::protocol::{Arm, Protocol};
-use crate::record::{BlockRecord, Certificate, Kpi, ProofRow, ResultRow, TrialKind};
+use crate::record::{BlockRecord, Certificate, Kpi, ProofRow, ResultRow};
 use crate::stats::paired;
 
 /// Resamples of the block bootstrap; enough that its own noise is below the second digit of an interval.
@@ -19,7 +19,7 @@ pub fn results(plan: &Plan, blocks: &[BlockRecord], certificate: Option<&Certifi
     for &protocol in &plan.protocols {
         for &object in &plan.objects {
             for kpi in Kpi::ALL {
-                if kpi.trial() == TrialKind::ConnectionRate && plan.connection_rate_object != Some(object) {
+                if !plan.measures(kpi.trial(), object) {
                     continue;
                 }
                 rows.push(row(plan, blocks, certificate, protocol, object, kpi));

@@ -45,9 +45,11 @@ pub fn trials_of(plan: &Plan, block: BlockSpec) -> Vec<TrialSpec> {
         }
         for &object in &plan.objects {
             for kind in [TrialKind::Latency, TrialKind::ConnectionRate, TrialKind::Capacity] {
-                let wanted = kind != TrialKind::ConnectionRate
-                    || block.arm == Arm::Reference
-                    || plan.connection_rate_object == Some(object);
+                let wanted = if block.arm == Arm::Reference {
+                    plan.refers_to(kind, object)
+                } else {
+                    plan.measures(kind, object)
+                };
                 if wanted {
                     trials.push(TrialSpec { protocol, object, kind, seed: 0 });
                 }

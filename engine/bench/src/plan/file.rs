@@ -60,6 +60,7 @@ pub struct PlanFile {
     reference_blocks: Option<u32>,
     protocols: Option<Vec<Protocol>>,
     objects: Option<Vec<Object>>,
+    loads: Option<Vec<TrialKind>>,
     connection_rate_object: Option<Object>,
     personas: Option<u32>,
     family: Option<Family>,
@@ -155,6 +156,7 @@ impl PlanFile {
             reference_blocks: self.reference_blocks.unwrap_or(base.reference_blocks),
             protocols: self.protocols.unwrap_or(base.protocols),
             objects: self.objects.unwrap_or(base.objects),
+            loads: self.loads.unwrap_or(base.loads),
             connection_rate_object: self.connection_rate_object.or(base.connection_rate_object),
             personas: self.personas.unwrap_or(base.personas),
             family: self.family.unwrap_or(base.family),
@@ -226,6 +228,9 @@ fn check(plan: &Plan) -> Result<(), PlanError> {
     within("drift_limit_per_mille", plan.drift_limit_per_mille, 1, 10_000)?;
     no_repeats("protocols", &plan.protocols)?;
     no_repeats("objects", &plan.objects)?;
+    if plan.loads.is_empty() {
+        return refuse("loads", "is empty; name at least one of latency, connection_rate, capacity".to_owned());
+    }
     check_times(plan)?;
     check_tls(plan)?;
     check_behaviour("dut.on", &plan.dut.on)?;
@@ -233,11 +238,7 @@ fn check(plan: &Plan) -> Result<(), PlanError> {
     check_experiment(plan)?;
     for threshold in &plan.thresholds {
         let (protocol, object, kpi) = threshold.subject();
-        let measured = match kpi.trial() {
-            TrialKind::ConnectionRate => plan.connection_rate_object == Some(object),
-            TrialKind::Latency | TrialKind::Capacity => plan.objects.contains(&object),
-        };
-        if !measured || !plan.protocols.contains(&protocol) {
+        if !plan.measures(kpi.trial(), object) || !plan.protocols.contains(&protocol) {
             return refuse(
                 "thresholds",
                 format!("has '{threshold}', which this plan never measures; add it to protocols and objects"),

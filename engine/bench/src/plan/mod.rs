@@ -21,6 +21,7 @@ use crate::mode_check::Expected;
 use crate::object::Object;
 use crate::proof::Interception;
 use crate::protocol::{Arm, Protocol};
+use crate::record::TrialKind;
 use crate::units::{Rate, Span};
 
 /// Version of the plan format.
@@ -139,6 +140,8 @@ pub struct Plan {
     pub protocols: Vec<Protocol>,
     /// Objects, in the order of measuring.
     pub objects: Vec<Object>,
+    /// Loads to measure under; reference blocks add what headroom rests on.
+    pub loads: Vec<TrialKind>,
     /// Object of the connection-rate trials; `None` measures no connection rate outside the reference blocks.
     pub connection_rate_object: Option<Object>,
     /// How many of the hundred personas are used, spread over all countries.
@@ -190,6 +193,23 @@ impl Plan {
             behaviour.tcp == TcpPolicy::Decrypt
         };
         Expected::Class(if decrypts { Interception::Intercepted } else { Interception::EndToEnd })
+    }
+
+    /// Whether cells of this object are measured under this load in ON and BYPASS blocks.
+    #[must_use]
+    pub fn measures(&self, kind: TrialKind, object: Object) -> bool {
+        self.loads.contains(&kind)
+            && self.objects.contains(&object)
+            && (kind != TrialKind::ConnectionRate || self.connection_rate_object == Some(object))
+    }
+
+    /// Whether reference blocks measure it: what the arms measure, and the connection rate on which headroom of latency rests.
+    #[must_use]
+    pub fn refers_to(&self, kind: TrialKind, object: Object) -> bool {
+        self.measures(kind, object)
+            || (kind == TrialKind::ConnectionRate
+                && self.objects.contains(&object)
+                && self.loads.contains(&TrialKind::Latency))
     }
 
     /// Length of one trial with all its phases.

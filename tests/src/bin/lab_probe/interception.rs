@@ -26,14 +26,6 @@ pub(crate) struct Interception {
     only: Option<String>,
 }
 
-/// An interceptor that is not ours.
-#[derive(Args)]
-pub(crate) struct Stranger {
-    /// Connections.
-    #[arg(long, default_value_t = 500)]
-    connections: u64,
-}
-
 struct Case {
     name: &'static str,
     behaviour: Behaviour,
@@ -122,18 +114,6 @@ impl Interception {
             }
         }
         Ok(json!({ "rows": rows }))
-    }
-}
-
-impl Stranger {
-    pub(crate) async fn ask(self) -> Result<Value> {
-        let mut world = World::open()?;
-        let counts = collect(&mut world, Protocol::H1, self.connections).await?;
-        ensure!(
-            counts.intercepted >= self.connections && counts.end_to_end == 0 && counts.altered == 0,
-            "the interceptor was not found out on every connection: {counts:?}"
-        );
-        Ok(json!({ "protocol": "h1", "counts": counts }))
     }
 }
 

@@ -27,8 +27,6 @@ enum Question {
     Classes(classes::Classes),
     /// Does unplugging the device leave no path?
     Cable(cable::Cable),
-    /// Is an interceptor nobody here wrote found out? It must already be at work in the device's namespace.
-    Stranger(interception::Stranger),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,7 +35,6 @@ async fn main() -> ExitCode {
         Question::Interception(question) => question.ask().await,
         Question::Classes(question) => question.ask().await,
         Question::Cable(question) => question.ask().await,
-        Question::Stranger(question) => question.ask().await,
     };
     match answer {
         Ok(document) => {
