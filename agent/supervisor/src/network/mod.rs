@@ -13,7 +13,9 @@ pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 
-use tbi_bench::netplan::{Action, Interface, Namespace, NetworkPlan, NetworkState, diff};
+#[cfg(test)]
+use tbi_bench::netplan::Interface;
+use tbi_bench::netplan::{Action, Namespace, NetworkPlan, NetworkState, diff};
 use tokio::process::{Child, Command};
 
 pub(crate) use error::NetworkError;
@@ -43,6 +45,7 @@ impl NetworkHost {
     ///
     /// # Errors
     /// As [`Self::apply`].
+    #[cfg(test)]
     pub(crate) async fn remove_all(&mut self) -> Result<usize, NetworkError> {
         self.reach(&NetworkState::default()).await
     }
@@ -77,6 +80,7 @@ impl NetworkHost {
     ///
     /// # Errors
     /// When there is no such link.
+    #[cfg(test)]
     pub(crate) async fn delete_link(&self, namespace: Namespace, interface: &Interface) -> Result<(), NetworkError> {
         act::delete_link(self.room(namespace)?, interface).await
     }

@@ -21,17 +21,21 @@ pub(crate) enum BackoffError {
 impl Backoff {
     /// A quarter of a second, so that a program that fell over once is back within a block; ten seconds, so that one that cannot run
     /// does not fill the disk with its log.
-    pub(crate) const PROGRAMS: Self = Self { first: Duration::from_millis(250), longest: Duration::from_secs(10) };
+    pub(crate) const PROGRAMS: Self = match Self::new(Duration::from_millis(250), Duration::from_secs(10)) {
+        Ok(backoff) => backoff,
+        // Evaluated while compiling: a wrong pair of bounds does not build.
+        Err(_) => unreachable!(),
+    };
 
     /// Pauses between two bounds.
     ///
     /// # Errors
     /// When `first` is zero or longer than `longest`.
-    pub(crate) fn new(first: Duration, longest: Duration) -> Result<Self, BackoffError> {
-        if first < Duration::from_millis(1) {
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Result<Self, BackoffError> {
+        if first.as_millis() == 0 {
             return Err(BackoffError::Zero);
         }
-        if first > longest {
+        if first.as_nanos() > longest.as_nanos() {
             return Err(BackoffError::Order { first, longest });
         }
         Ok(Self { first, longest })

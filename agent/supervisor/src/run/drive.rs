@@ -101,6 +101,7 @@ impl<'a> Driver<'a> {
 
     /// Runs the campaign to its end, whatever that is.
     pub(crate) async fn run(mut self, mut watch: Watch) -> Harvest {
+        self.progress.announce(self.plan);
         let clocks = Clocks::now();
         let mut event = Event::Started;
         let outcome = loop {

@@ -61,6 +61,7 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
         },
     );
     keep(journal, &record)?;
+    link_latest(&out);
     conclude(&arguments, &record, &out);
     Ok(ExitCode::from(record.verdict.exit_code()))
 }
@@ -116,10 +117,10 @@ fn conclude(arguments: &RunArgs, record: &RunRecord, out: &Path) {
         println!("report  {}", out.join("report.html").display());
         println!("record  {}", out.join("run.json").display());
     }
-    if record.verdict == Verdict::NotMeasured {
-        if let Some(reason) = record.reasons.first() {
-            eprintln!("error: {reason}");
-        }
+    if record.verdict == Verdict::NotMeasured
+        && let Some(reason) = record.reasons.first()
+    {
+        eprintln!("error: {reason}");
     }
 }
 
@@ -128,6 +129,18 @@ fn colour() -> tbi_report::Colour {
     use std::io::IsTerminal as _;
     let wanted = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if wanted { tbi_report::Colour::Ansi } else { tbi_report::Colour::Plain }
+}
+
+/// Points `latest` beside the run's folder to it, when the folder is one of ours (`runs/<time>`).
+fn link_latest(out: &Path) {
+    let (Some(parent), Some(name)) = (out.parent(), out.file_name()) else { return };
+    if !parent.ends_with("tbi/runs") {
+        return;
+    }
+    let link = parent.join("latest");
+    // A convenience: a run is not worse for lacking it.
+    let _gone = std::fs::remove_file(&link);
+    let _linked = std::os::unix::fs::symlink(name, &link);
 }
 
 /// `target/tbi/runs/<time>`, so that no run overwrites another.

@@ -29,9 +29,21 @@ impl Progress {
         Self { started: Instant::now(), expected, specs: specs.to_vec(), done: 0, taken: Duration::ZERO }
     }
 
-    /// Says what is about to happen.
-    pub(crate) fn announce(&self, what: &str) {
-        eprintln!("{} {what}", clock(self.started.elapsed()));
+    /// Says what is about to happen and how long it will take.
+    pub(crate) fn announce(&self, plan: &Plan) {
+        let protocols: Vec<&str> = plan.protocols.iter().map(|protocol| protocol.as_str()).collect();
+        let objects: Vec<&str> = plan.objects.iter().map(|object| object.as_str()).collect();
+        eprintln!(
+            "{} {}: {} with {} over {}, {} personas; {} blocks, about {}",
+            clock(self.started.elapsed()),
+            plan.name,
+            count(plan.pairs, "pair"),
+            objects.join(", "),
+            protocols.join(", "),
+            plan.personas,
+            self.specs.len(),
+            clock(self.remaining()).trim_start(),
+        );
     }
 
     /// Says that a block ended and what it showed in a few words.
@@ -61,6 +73,10 @@ impl Progress {
         let left: Duration = self.expected[self.done..].iter().sum();
         if expected.is_zero() { left } else { left.mul_f64(self.taken.as_secs_f64() / expected.as_secs_f64()) }
     }
+}
+
+fn count(number: u32, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Minutes and seconds.

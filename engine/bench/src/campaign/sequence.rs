@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::protocol::Arm;
 
 /// Domain separation of the campaign's seed from those of schedules and bootstrap.
-const ORDER_STREAM: u64 = 0x6f72_6465_72;
+const ORDER_STREAM: u64 = 0x006f_7264_6572;
 
 /// One block of the sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

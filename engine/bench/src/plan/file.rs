@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Adapter, Capacity, DutPlan, Experiment, Family, Latency, PLAN_VERSION, Plan, Profile, Threshold, Workers};
-use crate::control::engine::{Arrivals, Phases, TlsProfile, TlsVersions};
+use crate::control::engine::{Arrivals, Group, Phases, TlsProfile, TlsVersions};
 use crate::control::personas::KeyKind;
 use crate::control::practice_dut::{AltSvcPolicy, Behaviour, TcpPolicy};
 use crate::object::Object;
@@ -310,6 +310,14 @@ fn check_tls(plan: &Plan) -> Result<(), PlanError> {
     if plan.tls.groups.is_empty() {
         return refuse("tls.groups", "is empty; name at least one of x25519, p256, p384, x25519mlkem768".to_owned());
     }
+    let elliptic = [Group::P256, Group::P384];
+    if plan.tls.versions == TlsVersions::Tls12 && !plan.tls.groups.iter().any(|group| elliptic.contains(group)) {
+        // RFC 8422 §5.1.1: with TLS 1.2 the groups offered also say which certificate curves are understood.
+        return refuse(
+            "tls.groups",
+            "has no curve a TLS 1.2 server may use for its certificate; add p256 (or p384)".to_owned(),
+        );
+    }
     if plan.tls.versions == TlsVersions::Tls12 && plan.protocols.contains(&Protocol::H3) {
         return refuse("tls.versions", "is 1.2, but h3 needs TLS 1.3 (RFC 9001 §4.2); drop h3 or use 1.3".to_owned());
     }
@@ -427,7 +435,14 @@ mod tests {
             ("pairs = 0", "`pairs` is 0; use 1 to 1000"),
             ("protocols = []", "`protocols` is empty"),
             ("protocols = [\"h2\", \"h2\"]", "h2 twice"),
-            ("[tls]\nversions = \"1.2\"\nsuites = [\"aes128_gcm\"]\ngroups = [\"x25519\"]", "h3 needs TLS 1.3"),
+            (
+                "[tls]\nversions = \"1.2\"\nsuites = [\"aes128_gcm\"]\ngroups = [\"x25519\", \"p256\"]",
+                "h3 needs TLS 1.3",
+            ),
+            (
+                "protocols = [\"h2\"]\n[tls]\nversions = \"1.2\"\nsuites = [\"aes128_gcm\"]\ngroups = [\"x25519\"]",
+                "add p256",
+            ),
             ("[dut.on]\nalt_svc = \"strip\"", "add `tcp = \"decrypt\"`"),
             ("[dut.on]\ntcp = \"decrypt\"", "leaves h3 end to end"),
             ("[dut.bypass]\ntcp = \"decrypt\"", "BYPASS must not decrypt"),
