@@ -2,8 +2,11 @@
 
 use tbi_daemon::{Event, EventParser, EventsMalformed};
 
+/// Name and body of a target.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target here, by the name of its corpus folder.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("daemon_events", events)];
+pub const TARGETS: &[Target] = &[("daemon_events", events)];
 
 /// The events of a stream do not depend on where it is cut: the first byte chooses the size of the pieces and is not input.
 pub fn events(data: &[u8]) {

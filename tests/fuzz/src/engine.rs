@@ -6,8 +6,11 @@ use tbi_engine::probe::Plan;
 use tbi_engine::tls::issuer::{issuer, subject};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// Name and body of a target.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target here, by the name of its corpus folder.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("engine_issuer", certificate_names), ("engine_order", order)];
+pub const TARGETS: &[Target] = &[("engine_issuer", certificate_names), ("engine_order", order)];
 
 /// The short walk to a certificate's names never finds others than a whole parser, which stops inside a name at what it does not
 /// understand.

@@ -6,8 +6,11 @@ use tbi_personas::ca::Authority;
 use tbi_personas::config::Config;
 use tbi_personas::fuzz_entry;
 
+/// Name and body of a target.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target here, by the name of its corpus folder.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
+pub const TARGETS: &[Target] =
     &[("personas_ca", ca), ("personas_config", config), ("personas_hello", hello), ("personas_request", request)];
 
 /// A time at which the CA of the corpus is valid: 2027.

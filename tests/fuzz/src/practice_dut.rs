@@ -16,8 +16,11 @@ use tbi_practice_dut::{behaviour, config, fuzz_entry};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// Name and body of a target.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target here, by the name of its corpus folder.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("dut_behaviour", behaviour),
     ("dut_ca", ca_files),
     ("dut_config", place),

@@ -4,11 +4,14 @@
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+/// Name and body of a target.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every committed input of these targets keeps the promises in the targets' bodies.
 ///
 /// # Panics
 /// When one does not, or a target has fewer than three inputs.
-pub fn committed(targets: &[(&str, fn(&[u8]))]) {
+pub fn committed(targets: &[Target]) {
     for (name, body) in targets {
         let inputs = inputs(name);
         assert!(inputs.len() >= 3, "{name} has {} inputs", inputs.len());
@@ -24,7 +27,7 @@ pub fn committed(targets: &[(&str, fn(&[u8]))]) {
 ///
 /// # Panics
 /// When one does not.
-pub fn cut_and_flipped(targets: &[(&str, fn(&[u8]))]) {
+pub fn cut_and_flipped(targets: &[Target]) {
     for (name, body) in targets {
         for path in inputs(name) {
             let input = std::fs::read(path).unwrap();

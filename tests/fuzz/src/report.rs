@@ -2,8 +2,11 @@
 
 use tbi_report::Colour;
 
+/// Name and body of a target.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target here, by the name of its corpus folder.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("report_record", record)];
+pub const TARGETS: &[Target] = &[("report_record", record)];
 
 /// A record that reads can be written, read again, printed and made into a page, whatever its numbers.
 pub fn record(data: &[u8]) {

@@ -3,40 +3,45 @@
 //! Does not verify anything: rustls has already done so when this is asked. Walks just enough DER to find the issuer, bounded by the
 //! certificate's length, and never panics on garbage.
 
+const SEQUENCE: u8 = 0x30;
+
 /// Raw DER of the issuer name of a certificate (`Certificate.tbsCertificate.issuer`, RFC 5280 §4.1).
 #[must_use]
 pub fn issuer(certificate: &[u8]) -> Option<&[u8]> {
-    let fields = tbs_fields(certificate)?;
-    Some(split(fields)?.0)
+    Some(tagged(SEQUENCE, tbs_fields(certificate)?)?.0)
 }
 
 /// Raw DER of the subject name.
 #[must_use]
 pub fn subject(certificate: &[u8]) -> Option<&[u8]> {
-    let (_issuer, rest) = split(tbs_fields(certificate)?)?;
-    let (_validity, rest) = split(rest)?;
-    Some(split(rest)?.0)
+    let (_issuer, rest) = tagged(SEQUENCE, tbs_fields(certificate)?)?;
+    let (_validity, rest) = tagged(SEQUENCE, rest)?;
+    Some(tagged(SEQUENCE, rest)?.0)
 }
 
 /// What follows version, serial number and signature algorithm.
 fn tbs_fields(certificate: &[u8]) -> Option<&[u8]> {
-    const SEQUENCE: u8 = 0x30;
+    const INTEGER: u8 = 0x02;
     const VERSION: u8 = 0xa0;
     let inner = content(certificate, SEQUENCE)?;
     let mut rest = content(inner, SEQUENCE)?;
     if rest.first() == Some(&VERSION) {
         rest = split(rest)?.1;
     }
-    let (_serial, rest) = split(rest)?;
-    let (_algorithm, rest) = split(rest)?;
+    let (_serial, rest) = tagged(INTEGER, rest)?;
+    let (_algorithm, rest) = tagged(SEQUENCE, rest)?;
     Some(rest)
 }
 
 fn content(der: &[u8], tag: u8) -> Option<&[u8]> {
-    let (element, _rest) = split(der)?;
-    (element.first() == Some(&tag)).then_some(())?;
+    let (element, _rest) = tagged(tag, der)?;
     let (header, _length) = header(element)?;
     element.get(header..)
+}
+
+/// Splits one element of that tag from the rest. Without looking at tags an unexpected element would shift all that follow.
+fn tagged(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    if der.first() == Some(&tag) { split(der) } else { None }
 }
 
 /// Splits one element, header included, from the rest.
@@ -73,5 +78,7 @@ mod tests {
         }
         assert_eq!(issuer(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
         assert_eq!(issuer(&[0x30, 0x80]), None);
+        // An element nobody expects before the serial number.
+        assert_eq!(issuer(&[0x30, 0x0b, 0x30, 0x09, 0x80, 0x00, 0x02, 0x00, 0x30, 0x00, 0x30, 0x01, 0x05]), None);
     }
 }
