@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tbi_bench::control::engine::Cause;
@@ -75,35 +75,56 @@ async fn exchange(
     watchdog: &mut Watchdog,
 ) -> Result<Times, Failure> {
     let mut first_byte = None;
-    poll_fn(|cx| {
-        if watchdog.poll(cx).is_ready() {
-            return Poll::Ready(Err(Failure::request_timeout()));
+    let mut waited = false;
+    poll_fn(|cx| match poll_exchange(cx, stream, parser, watchdog, &mut first_byte) {
+        Poll::Pending => {
+            // The timer was armed by an earlier request and wakes this task anyway, so the first wait need not touch it: that
+            // saves two timer polls of every request.
+            let touch = std::mem::replace(&mut waited, true) || !watchdog.is_armed();
+            if touch && watchdog.poll(cx).is_ready() {
+                return Poll::Ready(Err(Failure::request_timeout()));
+            }
+            Poll::Pending
         }
-        ready!(stream.poll_flush(cx))?;
-        loop {
-            let mut ended = false;
-            let mut seen = false;
-            let received = ready!(stream.poll_receive(cx, &mut |plain| {
-                seen = true;
-                feed(parser, plain, &mut ended)
-            }))?;
-            if !seen && received == Received::Data {
-                continue;
-            }
-            let now = Instant::now();
-            let first_byte = *first_byte.get_or_insert(now);
-            if ended {
-                return Poll::Ready(Ok(Times { first_byte, last_byte: now }));
-            }
-            if received == Received::End {
-                return Poll::Ready(match parser.finish() {
-                    Ok(true) => Ok(Times { first_byte, last_byte: now }),
-                    Ok(false) | Err(_) => Err(Failure::truncated(true)),
-                });
-            }
-        }
+        ready => ready,
     })
     .await
+}
+
+fn poll_exchange(
+    cx: &mut Context<'_>,
+    stream: &mut TlsStream,
+    parser: &mut ResponseParser,
+    watchdog: &Watchdog,
+    first_byte: &mut Option<Instant>,
+) -> Poll<Result<Times, Failure>> {
+    ready!(stream.poll_flush(cx))?;
+    loop {
+        let mut ended = false;
+        let mut seen = false;
+        let received = ready!(stream.poll_receive(cx, &mut |plain| {
+            seen = true;
+            feed(parser, plain, &mut ended)
+        }))?;
+        if !seen && received == Received::Data {
+            continue;
+        }
+        let now = Instant::now();
+        let first_byte = *first_byte.get_or_insert(now);
+        if ended {
+            return Poll::Ready(Ok(Times { first_byte, last_byte: now }));
+        }
+        if received == Received::End {
+            return Poll::Ready(match parser.finish() {
+                Ok(true) => Ok(Times { first_byte, last_byte: now }),
+                Ok(false) | Err(_) => Err(Failure::truncated(true)),
+            });
+        }
+        // A peer that never stops sending would never let the timer be asked.
+        if watchdog.has_passed(now) {
+            return Poll::Ready(Err(Failure::request_timeout()));
+        }
+    }
 }
 
 fn feed(parser: &mut ResponseParser, mut plain: &[u8], ended: &mut bool) -> Result<(), Failure> {

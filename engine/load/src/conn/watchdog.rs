@@ -12,13 +12,14 @@ use tokio::time::Sleep;
 pub struct Watchdog {
     sleep: Pin<Box<Sleep>>,
     deadline: Instant,
+    armed: bool,
 }
 
 impl Watchdog {
     /// Fires at `deadline`.
     #[must_use]
     pub fn new(deadline: Instant) -> Self {
-        Self { sleep: Box::pin(tokio::time::sleep_until(deadline.into())), deadline }
+        Self { sleep: Box::pin(tokio::time::sleep_until(deadline.into())), deadline, armed: false }
     }
 
     /// Moves the deadline to `after` from `now`; never earlier than a deadline set before by more than the timer's slack.
@@ -36,10 +37,23 @@ impl Watchdog {
         .await
     }
 
+    /// Whether the timer will wake the task that polled it last.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// Whether the deadline has passed, without asking the timer.
+    #[must_use]
+    pub fn has_passed(&self, now: Instant) -> bool {
+        now >= self.deadline
+    }
+
     /// Ready once the deadline has passed.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.sleep.as_mut().poll(cx).is_pending() {
+                self.armed = true;
                 return Poll::Pending;
             }
             if Instant::now() >= self.deadline {
