@@ -9,7 +9,7 @@ use tbi_bench::histogram::LatencyHistogram;
 use tbi_bench::mode_check::{self, Expected};
 use tbi_bench::object::Object;
 use tbi_bench::phases::Phase;
-use tbi_bench::plan::{PlanFile, PlanFormat};
+use tbi_bench::plan::{PlanFile, PlanFormat, Profile};
 use tbi_bench::proof::{Answer, Echo, Interception, KEYING_MATERIAL_LEN, Token};
 use tbi_bench::quic_class;
 use tbi_bench::schedule::Schedule;
@@ -93,13 +93,19 @@ pub fn proof(data: &[u8]) {
     assert_eq!(class == Interception::EndToEnd, data.eq_ignore_ascii_case(&own.to_hex()));
 }
 
-/// A plan is refused with a sentence or resolved; in either language, never a panic.
+/// A plan is refused with a sentence or resolved; in either language, never a panic. One that is resolved and kept in a record is the
+/// same plan when it is run again.
 pub fn plan(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for format in [PlanFormat::Toml, PlanFormat::Json] {
-        let resolved = PlanFile::parse(text, format).and_then(|file| file.resolve(tbi_bench::plan::Profile::Quick));
-        if let Err(error) = resolved {
-            assert!(!error.to_string().is_empty());
+        let resolved = PlanFile::parse(text, format).and_then(|file| file.resolve(Profile::Quick));
+        match resolved {
+            Ok(plan) => {
+                let kept = serde_json::to_string(&plan).expect("a plan serialises");
+                let again = PlanFile::parse(&kept, PlanFormat::Json).and_then(|file| file.resolve(Profile::Short));
+                assert_eq!(again.expect("a resolved plan resolves"), plan);
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
 }

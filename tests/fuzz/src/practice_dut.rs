@@ -75,7 +75,7 @@ fn check_rules(words: &PracticeDutConfig, behaviour: &Behaviour) {
         assert_eq!(rules.matches('{').count(), rules.matches('}').count());
     }
     let restored = rules::hold_restore(&place, behaviour);
-    assert!(restored.ends_with("COMMIT\n") && !restored.contains("-i -"));
+    assert!(restored.ends_with("COMMIT\n") && !restored.contains(" -i -"));
 }
 
 /// Certificate and key file, parted by a NUL byte: refused with a sentence, or loaded as they are.
