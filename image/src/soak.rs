@@ -33,7 +33,8 @@ pub(crate) struct Soak {
     #[arg(long, default_value_t = 100_000)]
     connections: u64,
     /// Minutes for each fuzz target (fuzz).
-    #[arg(long, default_value_t = 10)]
+    // To libFuzzer 0 means for ever.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_080))]
     minutes: u64,
 }
 
