@@ -1,7 +1,8 @@
 //! From blocks to claims: KPI values, costs, proof, certificate, and whether anything may be claimed at all.
 //!
 //! Pure and deterministic: the same blocks give the same rows, so a record can be re-analysed from itself. Costs are formed only from
-//! whole pairs of blocks that count; percentiles are never averaged.
+//! whole pairs of blocks that count. Percentiles of an arm come from merged histograms; ON, BYPASS and reference of a row are means over
+//! blocks, because a block is what is compared ([`crate::stats`]).
 
 mod certificate;
 mod conclusion;

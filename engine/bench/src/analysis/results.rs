@@ -69,7 +69,19 @@ fn row(
         cost,
         headroom,
         bench_limited,
-        note: note(plan, protocol, kpi, cost.is_some(), headroom, bench_limited),
+        note: if let Some(note) = blocked(plan, protocol, kpi) {
+            Some(note)
+        } else if headroom.is_none() {
+            Some("no bench certificate for this number, so nothing may be claimed from it".to_owned())
+        } else if bench_limited {
+            Some(limited(kpi, mean_of(&on), mean_of(&reference)).to_owned())
+        } else if cost.is_some() {
+            None
+        } else if pairs.is_empty() {
+            Some("no whole pair of ON and BYPASS blocks was measured".to_owned())
+        } else {
+            Some("a value was zero, and no ratio can be formed with zero".to_owned())
+        },
     }
 }
 
@@ -77,33 +89,26 @@ fn mean_of(values: &[(Option<u32>, f64)]) -> Option<f64> {
     mean(&values.iter().map(|(_, value)| *value).collect::<Vec<_>>())
 }
 
-/// Words without which the number would mislead.
-fn note(
-    plan: &Plan,
-    protocol: Protocol,
-    kpi: Kpi,
-    has_cost: bool,
-    headroom: Option<f64>,
-    limited: bool,
-) -> Option<String> {
-    if plan.expectation(Arm::On, protocol) == Expected::Blocked {
-        return Some(format!(
+/// What to say instead of a cost when the device lets the protocol through in one arm only.
+fn blocked(plan: &Plan, protocol: Protocol, kpi: Kpi) -> Option<String> {
+    (plan.expectation(Arm::On, protocol) == Expected::Blocked).then(|| {
+        format!(
             "the device blocks {protocol} when ON, so there is no {kpi} to compare; see the QUIC class and its fallback penalty"
-        ));
+        )
+    })
+}
+
+/// What a bench-limited number still says. The row's headroom is that of the faster arm; a rate of ON has its own.
+fn limited(kpi: Kpi, on: Option<f64>, reference: Option<f64>) -> &'static str {
+    if kpi.more_is_worse() {
+        return "bench-limited: the offered rate is close to what the bench itself can open, so queueing in the bench is in this time";
     }
-    if headroom.is_none() {
-        return Some("no bench certificate for this number, so nothing may be claimed from it".to_owned());
-    }
-    if limited && kpi.more_is_worse() {
-        return Some("bench-limited: the offered rate is close to what the bench itself can open, so queueing in the bench is in this time".to_owned());
-    }
-    if limited {
-        return Some(
+    match (on, reference) {
+        (Some(on), Some(reference)) if on > 0.0 && reference / on >= BENCH_LIMITED => {
             "bench-limited: the bench itself was the limit with BYPASS, so decryption costs at least this much"
-                .to_owned(),
-        );
+        }
+        _ => "bench-limited in both arms: the bench itself was the limit, so the ratio bounds nothing",
     }
-    (!has_cost).then(|| "no whole pair of ON and BYPASS blocks was measured".to_owned())
 }
 
 /// One row per protocol and arm that had connections.

@@ -211,3 +211,101 @@ fn a_blocked_protocol_has_words_instead_of_a_cost() {
         assert!(row.note.as_ref().is_some_and(|note| note.contains("fallback penalty")));
     }
 }
+
+#[test]
+fn responses_that_never_come_are_losses_too() {
+    let plan = plan();
+    let mut blocks = blocks(&plan);
+    blocks[1].trials[0].attempts = Attempts { succeeded: 90, unfinished: 10, transactions: 100, ..Attempts::default() };
+    let (_, conclusion) = analyse(&plan, &Outcome::Completed, &blocks);
+    assert!(conclusion.reasons[0].contains("10 of 100") && conclusion.reasons[0].contains("not answered in time"));
+    assert_eq!(conclusion.verdict, Verdict::NotMeasured);
+}
+
+#[test]
+fn a_rate_that_was_not_offered_is_not_measured() {
+    let plan = plan();
+    for (skipped, valid) in [(5, true), (6, false)] {
+        let mut blocks = blocks(&plan);
+        let attempts =
+            Attempts { scheduled: 100, sent: 100 - skipped, succeeded: 100 - skipped, skipped, ..Attempts::default() };
+        blocks[1].trials[0].attempts = attempts;
+        let (_, conclusion) = analyse(&plan, &Outcome::Completed, &blocks);
+        assert_eq!(conclusion.valid, valid, "{:?}", conclusion.reasons);
+        assert!(conclusion.reasons[0].contains("max_in_flight"), "{:?}", conclusion.reasons);
+    }
+}
+
+#[test]
+fn a_device_that_is_reconfigured_between_blocks_voids_the_run() {
+    let plan = plan();
+    let mut blocks = blocks(&plan);
+    for block in blocks.iter_mut().filter(|block| block.arm != Arm::Reference) {
+        block.dut_configuration_sha256 = Some(block.arm.to_string());
+    }
+    assert!(analyse(&plan, &Outcome::Completed, &blocks).1.valid, "one configuration per arm is as it should be");
+    let last = blocks.iter_mut().rfind(|block| block.arm == Arm::On).unwrap();
+    last.dut_configuration_sha256 = Some("changed".to_owned());
+    let (_, conclusion) = analyse(&plan, &Outcome::Completed, &blocks);
+    assert!(conclusion.reasons[0].contains("2 different configurations in the ON blocks"), "{:?}", conclusion.reasons);
+}
+
+#[test]
+fn an_incomplete_certificate_does_not_blame_drift() {
+    let plan = plan();
+    let mut blocks = blocks(&plan);
+    for block in blocks.iter_mut().filter(|block| block.arm == Arm::Reference) {
+        block.trials.retain(|trial| (trial.protocol, trial.kind) != (Protocol::H2, TrialKind::Capacity));
+    }
+    let (_, conclusion) = analyse(&plan, &Outcome::Completed, &blocks);
+    assert!(conclusion.reasons[0].contains("certificate is incomplete"), "{:?}", conclusion.reasons);
+}
+
+#[test]
+fn a_ratio_of_two_bench_limited_rates_bounds_nothing_and_says_so() {
+    let plan = Plan { thresholds: vec!["h3 1KB connections_per_second cost >= 0.5".parse().unwrap()], ..plan() };
+    let mut blocks = blocks(&plan);
+    for trial in blocks.iter_mut().flat_map(|block| &mut block.trials) {
+        if let Some(value) = trial.kpis.get_mut(&Kpi::ConnectionsPerSecond) {
+            *value = 500.0;
+        }
+    }
+    let (results, conclusion) = analyse(&plan, &Outcome::Completed, &blocks);
+    let row = results.iter().find(|row| row.kpi == Kpi::ConnectionsPerSecond).unwrap();
+    assert!(row.note.as_ref().is_some_and(|note| note.contains("bounds nothing")), "{:?}", row.note);
+    assert!(conclusion.reasons.iter().any(|reason| reason.contains("judged by a bench-limited number")));
+}
+
+#[test]
+fn a_zero_is_not_a_missing_pair() {
+    let plan = plan();
+    let mut blocks = blocks(&plan);
+    let pairs = blocks.iter_mut().filter(|block| block.pair.is_some());
+    for value in pairs.flat_map(|block| &mut block.trials).filter_map(|trial| trial.kpis.get_mut(&Kpi::DutAddedTime)) {
+        *value = 0.0;
+    }
+    let (results, _) = analyse(&plan, &Outcome::Completed, &blocks);
+    let row = results.iter().find(|row| row.kpi == Kpi::DutAddedTime).unwrap();
+    assert_eq!((row.on, row.cost), (Some(0.0), None));
+    assert!(row.note.as_ref().is_some_and(|note| note.contains("zero")), "{:?}", row.note);
+}
+
+#[test]
+fn a_void_block_takes_its_pair_along() {
+    let plan = plan();
+    let mut blocks = blocks(&plan);
+    blocks.iter_mut().find(|block| block.arm == Arm::On).unwrap().void = Some("the run ended in it".to_owned());
+    let (results, conclusion) = analyse(&plan, &Outcome::Completed, &blocks);
+    assert!(results.iter().all(|row| row.cost.is_some_and(|cost| cost.pairs == 5 && cost.indicative)));
+    assert!(conclusion.reasons.iter().any(|reason| reason.contains("Fewer than six pairs (5)")));
+}
+
+#[test]
+fn short_phases_are_told_whatever_the_profile_is_called() {
+    let plan = Plan { phases: plan().phases, ..Plan::of_profile(Profile::Full) };
+    let (_, conclusion) = analyse(&plan, &Outcome::Completed, &blocks(&plan));
+    assert!(conclusion.reasons.iter().any(|reason| reason.contains("RFC 9411")), "{:?}", conclusion.reasons);
+    let plan = Plan::of_profile(Profile::Full);
+    let (_, conclusion) = analyse(&plan, &Outcome::Completed, &blocks(&plan));
+    assert!(!conclusion.reasons.iter().any(|reason| reason.contains("RFC 9411")), "{:?}", conclusion.reasons);
+}

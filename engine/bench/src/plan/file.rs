@@ -6,6 +6,7 @@ use super::{Adapter, Capacity, DutPlan, Experiment, Family, Latency, PLAN_VERSIO
 use crate::control::engine::{Arrivals, Group, Phases, TlsProfile, TlsVersions};
 use crate::control::personas::KeyKind;
 use crate::control::practice_dut::{AltSvcPolicy, Behaviour, TcpPolicy};
+use crate::mode_check::Expected::{Blocked, Class};
 use crate::object::Object;
 use crate::protocol::{Arm, Protocol};
 use crate::record::TrialKind;
@@ -146,6 +147,10 @@ impl PlanFile {
             return Err(PlanError::Version(version));
         }
         let base = Plan::of_profile(self.profile.unwrap_or(fallback));
+        let objects = self.objects.unwrap_or(base.objects);
+        // A connection rate of an object that is not measured would be asked for and silently left out.
+        let usual = base.connection_rate_object.filter(|object| objects.contains(object));
+        let connection_rate_object = self.connection_rate_object.or(usual).or(objects.iter().min().copied());
         let plan = Plan {
             version: PLAN_VERSION,
             name: self.name.unwrap_or(base.name),
@@ -155,9 +160,9 @@ impl PlanFile {
             pairs: self.pairs.unwrap_or(base.pairs),
             reference_blocks: self.reference_blocks.unwrap_or(base.reference_blocks),
             protocols: self.protocols.unwrap_or(base.protocols),
-            objects: self.objects.unwrap_or(base.objects),
+            objects,
             loads: self.loads.unwrap_or(base.loads),
-            connection_rate_object: self.connection_rate_object.or(base.connection_rate_object),
+            connection_rate_object,
             personas: self.personas.unwrap_or(base.personas),
             family: self.family.unwrap_or(base.family),
             key: self.key.unwrap_or(base.key),
@@ -231,6 +236,11 @@ fn check(plan: &Plan) -> Result<(), PlanError> {
     if plan.loads.is_empty() {
         return refuse("loads", "is empty; name at least one of latency, connection_rate, capacity".to_owned());
     }
+    if let Some(object) = plan.connection_rate_object.filter(|object| !plan.objects.contains(object))
+        && plan.loads.contains(&TrialKind::ConnectionRate)
+    {
+        return refuse("connection_rate_object", format!("is {object}, which is not measured; add it to objects"));
+    }
     check_times(plan)?;
     check_tls(plan)?;
     check_behaviour("dut.on", &plan.dut.on)?;
@@ -241,7 +251,13 @@ fn check(plan: &Plan) -> Result<(), PlanError> {
         if !plan.measures(kpi.trial(), object) || !plan.protocols.contains(&protocol) {
             return refuse(
                 "thresholds",
-                format!("has '{threshold}', which this plan never measures; add it to protocols and objects"),
+                format!("has '{threshold}', which this plan never measures; add it to protocols, objects and loads"),
+            );
+        }
+        if threshold.looks_at_on() && plan.expectation(Arm::On, protocol) == Blocked {
+            return refuse(
+                "thresholds",
+                format!("has '{threshold}', but dut.on blocks {protocol}, so there is no such number; remove it"),
             );
         }
     }
@@ -341,7 +357,6 @@ fn check_behaviour(field: &'static str, behaviour: &Behaviour) -> Result<(), Pla
 }
 
 fn check_experiment(plan: &Plan) -> Result<(), PlanError> {
-    use crate::mode_check::Expected::Class;
     use crate::proof::Interception::{EndToEnd, Intercepted};
     for &protocol in &plan.protocols {
         let on = plan.expectation(Arm::On, protocol);
@@ -350,6 +365,12 @@ fn check_experiment(plan: &Plan) -> Result<(), PlanError> {
             return Err(PlanError::Field {
                 field: "dut.bypass",
                 problem: format!("decrypts {protocol}, but BYPASS must not decrypt; set its policy to \"route\""),
+            });
+        }
+        if bypass == Blocked {
+            return Err(PlanError::Field {
+                field: "dut.bypass",
+                problem: format!("blocks {protocol}, so there is nothing to compare with; set its policy to \"route\""),
             });
         }
         let decrypts = on == Class(Intercepted);
@@ -449,10 +470,23 @@ mod tests {
             ("experiment = \"control\"", "dut.on decrypts h3"),
             ("thresholds = [\"h1 1KB throughput on >= 1\"]", "never measures"),
             ("[dut.on]\ndelay = \"2s\"", "at most 1s"),
+            ("[dut.bypass]\nquic = \"block_silent\"", "blocks h3, so there is nothing to compare"),
+            ("connection_rate_object = \"2KB\"", "is 2KB, which is not measured"),
+            (
+                "thresholds = [\"h3 1KB throughput on >= 1\"]\n[dut.on]\ntcp = \"decrypt\"\nquic = \"block_active\"",
+                "dut.on blocks h3",
+            ),
         ] {
             let refusal = refusal(toml);
             assert!(refusal.contains(words), "{toml}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_connection_rate_is_measured_whatever_the_objects() {
+        let resolve = |toml| PlanFile::parse(toml, PlanFormat::Toml).unwrap().resolve(Profile::Short).unwrap();
+        assert_eq!(resolve("objects = [\"64KB\", \"16KB\"]").connection_rate_object, Some(Object::Kb16));
+        assert_eq!(resolve("objects = [\"64KB\", \"1KB\"]").connection_rate_object, Some(Object::Kb1));
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Quantity {
     }
 }
 
-/// One threshold; written as text, five words: protocol, object, KPI, quantity, `<=` or `>=`, bound.
+/// One threshold; written as text, six words: protocol, object, KPI, quantity, `<=` or `>=`, bound.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {
     protocol: Protocol,
@@ -82,6 +82,11 @@ impl Threshold {
     #[must_use]
     pub fn subject(&self) -> (Protocol, Object, Kpi) {
         (self.protocol, self.object, self.kpi)
+    }
+
+    /// Whether its number needs the ON arm.
+    pub(super) fn looks_at_on(&self) -> bool {
+        !matches!(self.quantity, Quantity::Bypass | Quantity::Headroom)
     }
 }
 
