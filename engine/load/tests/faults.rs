@@ -91,6 +91,12 @@ fn a_response_without_an_echo_is_altered() {
 }
 
 #[test]
+fn half_a_head_says_nothing_about_the_connection() {
+    let reports = against(Defect::Answer("HTTP/1.1 200 OK\r\nx-tlsstress-"), Cause::Truncated, Fault::Path);
+    assert!(reports.iter().all(|report| report.proof.unknown == report.proof.total()), "{:?}", reports[0].proof);
+}
+
+#[test]
 fn an_interceptor_is_recognised_by_the_echo_and_counted_under_its_own_authority() {
     let echo = "x-tlsstress-echo: 00112233445566778899aabbccddeeff";
     let text = format!("HTTP/1.1 200 OK\r\n{echo}\r\nalt-svc: h3\r\ncontent-length: 1024\r\n\r\n{}", "x".repeat(1024));

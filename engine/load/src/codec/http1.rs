@@ -186,6 +186,12 @@ impl ResponseParser {
         self.persistent = true;
     }
 
+    /// Whether the final head has come whole: until [`reset`](Self::reset), from [`Event::Head`] on.
+    #[must_use]
+    pub fn has_head(&self) -> bool {
+        !matches!(self.state, State::StatusLine | State::Fields)
+    }
+
     /// The head; meaningful from [`Event::Head`] to [`reset`](Self::reset).
     #[must_use]
     pub fn head(&self) -> &ResponseHead {

@@ -44,7 +44,8 @@ pub async fn run(worker: &Rc<Worker>, attempt: &Attempt, errand: Errand) -> Resu
             Ok(()) => exchange(&mut stream, &mut parser, &mut watchdog).await,
             Err(failure) => Err(failure),
         };
-        if done == 0 && parser.head().status != 0 {
+        // Half a head says nothing about its echo.
+        if done == 0 && parser.has_head() {
             attempt.classify(own, parser.head());
         }
         let times = match exchanged {

@@ -37,10 +37,11 @@ impl Watchdog {
         .await
     }
 
-    /// Whether the timer will wake the task that polled it last.
+    /// Whether the timer will still wake the task that polled it last. A timer that has fired will not: its wake-up may have coincided
+    /// with the one of an answer, and then nobody looked at it.
     #[must_use]
     pub fn is_armed(&self) -> bool {
-        self.armed
+        self.armed && !self.sleep.is_elapsed()
     }
 
     /// Whether the deadline has passed, without asking the timer.
@@ -61,5 +62,30 @@ impl Watchdog {
             }
             self.sleep.as_mut().reset(self.deadline.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_timer_that_fired_unseen_counts_as_not_armed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let first = Instant::now() + Duration::from_millis(5);
+            let mut watchdog = Watchdog::new(first);
+            assert!(!watchdog.is_armed());
+            assert!(poll_fn(|cx| Poll::Ready(watchdog.poll(cx).is_pending())).await);
+            assert!(watchdog.is_armed());
+            // The deadline moves, as with each request, and the timer set for the first one passes without being polled.
+            watchdog.restart(Instant::now(), Duration::from_secs(60));
+            tokio::time::sleep_until((first + Duration::from_millis(5)).into()).await;
+            assert!(!watchdog.is_armed());
+            assert!(poll_fn(|cx| Poll::Ready(watchdog.poll(cx).is_pending())).await);
+            assert!(watchdog.is_armed());
+        });
     }
 }
