@@ -27,7 +27,7 @@ pub struct Engine {
     shutdown: Shutdown,
     /// The trial that runs or ran last; earlier ones are forgotten.
     current: Arc<Mutex<Option<Arc<Running>>>>,
-    /// Held while probes run.
+    /// Held while probes run, also when their caller has hung up.
     probing: Arc<tokio::sync::Semaphore>,
 }
 
@@ -154,11 +154,11 @@ async fn post_probes(
     if let Some(trial) = engine.current().filter(|trial| !trial.has_ended()) {
         return Err(busy(&format!("trial '{}' runs", trial.id())));
     }
-    let Ok(_permit) = Arc::clone(&engine.probing).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&engine.probing).try_acquire_owned() else {
         return Err(busy("other probes are under way"));
     };
     let plan = probe::Plan::new(order).map_err(|error| refuse(&error))?;
-    probe::run(plan)
+    probe::run(plan, permit)
         .await
         .map(Json)
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "probes-failed", error.to_string()))

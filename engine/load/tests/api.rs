@@ -12,6 +12,8 @@ use tbi_bench::protocol::Protocol;
 use tbi_bench::units::Span;
 use tbi_daemon::{ClientError, Health, Listener, Shutdown, UnixClient};
 use tbi_engine::api::{Document, Engine};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 use utoipa::OpenApi;
 
 /// Runs `story` against an engine on a socket of its own.
@@ -101,6 +103,26 @@ fn a_stopped_trial_reports_what_it_measured() {
         assert!(report.stopped && report.attempts.succeeded > 0);
         assert!(report.sustain < Span::from_secs(60), "{}", report.sustain);
         common::check_sums(&report);
+    });
+}
+
+#[test]
+fn probes_end_with_their_caller() {
+    let stand = Stand::start(1);
+    with_engine(async |client| {
+        let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = mute.local_addr().unwrap();
+        let mut probes = probe_order(&order(&stand, Protocol::H1));
+        probes.timeout = Span::from_secs(60);
+        probes.sources.clear();
+        (probes.targets[0].address, probes.targets[0].port) = (address.ip(), address.port());
+        let caller = client.clone().with_timeout(Duration::from_secs(60));
+        let asked = tokio::spawn(async move { caller.post_json::<_, ProbeReport>("/v1/probes", &probes).await });
+        let (mut connection, _from) = mute.accept().await.unwrap();
+        asked.abort();
+        let mut hello = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(10), connection.read_to_end(&mut hello)).await;
+        assert!(ended.is_ok(), "the probe goes on although nobody waits for it");
     });
 }
 

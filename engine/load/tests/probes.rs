@@ -3,10 +3,11 @@
 
 mod common;
 
-use std::net::UdpSocket;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use common::Stand;
+use socket2::{Domain, Socket, Type};
 use tbi_bench::control::engine::{
     Cause, CipherSuite, Group, Probe, ProbeOrder, Target, TlsProfile, TlsVersions, Trust,
 };
@@ -31,7 +32,7 @@ fn order(targets: Vec<Target>, ca_pem: &str, protocol: Protocol) -> ProbeOrder {
 }
 
 fn probe(order: ProbeOrder) -> Vec<Probe> {
-    common::runtime().block_on(probe::run(Plan::new(order).unwrap())).unwrap().probes
+    common::runtime().block_on(probe::run(Plan::new(order).unwrap(), ())).unwrap().probes
 }
 
 #[test]
@@ -104,9 +105,10 @@ fn a_refused_quic_probe_says_so_at_once_and_falls_back_to_h2() {
 fn a_silent_quic_probe_is_passive_and_its_fallback_is_timed_from_the_quic_start() {
     let stand = Stand::start(1);
     let target = stand.targets[0].clone();
-    // A persona owns the UDP port on every address of its own, so silence needs an address with a socket of higher rank.
-    let silent = UdpSocket::bind((target.address, target.port));
-    let Ok(_silent) = silent else { return };
+    // The personas listen on every address; a socket bound to this one outranks theirs, and says nothing.
+    let silent = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+    silent.set_reuse_port(true).unwrap();
+    silent.bind(&SocketAddr::new(target.address, target.port).into()).unwrap();
     let probes = probe(ProbeOrder { per_target: 1, ..order(vec![target], &stand.ca_pem, Protocol::H3) });
     let failure = probes[0].failure.clone().unwrap();
     assert_eq!((failure.cause, failure.active), (Cause::HandshakeTimeout, false), "{failure:?}");

@@ -98,19 +98,31 @@ impl Plan {
     }
 }
 
-/// Runs all probes and reports when the last has ended, at the latest after its timeout.
+/// Runs all probes and reports when the last has ended, at the latest after its timeout. Dropping the future ends those under way;
+/// `hold` is dropped when none is any more, whatever became of the caller.
 ///
 /// # Errors
 /// [`ProbeError`]; what a probe runs into is in the report instead.
-pub async fn run(plan: Plan) -> Result<ProbeReport, ProbeError> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
+pub async fn run(plan: Plan, hold: impl Send + 'static) -> Result<ProbeReport, ProbeError> {
+    let (mut sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("probes".to_owned())
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ProbeError::Start);
-            let report = runtime.map(|runtime| runtime.block_on(run_all(&plan)));
-            // Nobody waits any more when the caller hung up.
-            let _unwanted = sender.send(report);
+            let report = runtime.map(|runtime| {
+                runtime.block_on(async {
+                    // Probes nobody waits for must not disturb what comes next: their connections go with the arm that is dropped.
+                    tokio::select! {
+                        report = run_all(&plan) => Some(report),
+                        () = sender.closed() => None,
+                    }
+                })
+            });
+            drop(hold);
+            if let Some(report) = report.transpose() {
+                // Nobody waits any more when the caller hung up just now.
+                let _unwanted = sender.send(report);
+            }
         })
         .map_err(ProbeError::Start)?;
     receiver.await.map_err(|_| ProbeError::Lost)?
