@@ -1,7 +1,8 @@
 //! One connection from its intended start to its end, as the record sees it: the only place that counts attempts and classes.
 //!
 //! What is counted where (RFC 9411 §4.3.4: only the sustain phase is measured):
-//! * Open loop: an arrival with N transactions counts N at its intended start; if the connection ends early the rest counts as failed.
+//! * Open loop: an arrival with N transactions counts N at its intended start; if the connection ends early the rest counts as failed,
+//!   if the trial ends before it the rest counts as unfinished.
 //! * Closed loop: the first transaction of a connection counts when the connection starts, each later one when it is sent.
 //! * Class of the connection: always, in every phase, exactly once; without a response it is `unknown`, also when the trial's end
 //!   aborts it. Dropping an [`Attempt`] does the counting, so that no way out can forget it.

@@ -1,7 +1,7 @@
 //! One worker: a thread with its own runtime, sockets and record. Shares nothing with other workers while a trial runs.
 //!
-//! Tasks of a worker: one per connection slot (closed loop) or arrival (open loop), one that waits for the FINs of closed
-//! connections each, one ticker; all in one set whose exits are watched. A panic in any of them ends the trial with an error.
+//! Tasks of a worker: one per connection slot (closed loop) or arrival (open loop) and one per closed connection that waits for its
+//! FIN, all in one set whose exits are watched; one ticker, which is joined at the end. A panic in any of them fails the trial.
 //! The arrival pacer runs in the worker's own main future.
 
 use std::cell::{Cell, RefCell};

@@ -49,6 +49,22 @@ fn open_loop_keeps_its_schedule_and_a_connection_per_arrival() {
 }
 
 #[test]
+fn what_the_end_of_the_trial_cuts_off_is_unfinished_and_nobodys_fault() {
+    let stand = Stand::start(1);
+    for protocol in Protocol::ALL {
+        let mut order = order(&stand, protocol);
+        order.load =
+            Load::Open { rate: Rate::per_second(5).unwrap(), arrivals: Arrivals::Constant, max_in_flight: 100 };
+        order.transactions_per_connection = 1_000_000;
+        let report = stand.run(order);
+        common::check_sums(&report);
+        let attempts = report.attempts;
+        assert!(attempts.failed == 0 && report.errors.is_empty(), "{protocol}: {:?}", report.errors);
+        assert!(attempts.succeeded > 0 && attempts.unfinished > 0, "{protocol}: {attempts:?}");
+    }
+}
+
+#[test]
 fn large_bodies_arrive_whole_and_both_families_work() {
     let mut stand = Stand::start(1);
     let v6 = std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST);

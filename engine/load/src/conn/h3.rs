@@ -97,6 +97,8 @@ async fn establish(worker: &Worker, attempt: &Attempt) -> Result<Connection, Fai
         .await
         .map_err(|_| Failure::handshake_timeout())?
         .map_err(|error| Failure::quic(&error, false))?;
+    // QUIC has no TLS 1.2 (RFC 9001 §4.2). quinn does not tell whether a handshake was resumed; with the session store switched off
+    // ([`crate::tls::profile`]) there is nothing to resume from.
     let handshake = Handshake { connected: None, complete: Instant::now(), tls13: true, resumed: false };
     let chain = if worker.trial.has_several_authorities() { peer_chain(&connection) } else { Vec::new() };
     attempt.established(handshake, &chain);
