@@ -2,7 +2,7 @@
 //! block on disk, and makes the record in the end.
 //!
 //! Await, then apply: `select!` produces one [`Event`], [`Campaign::on`] applies it. Nothing is half-done across an await: an action
-//! that is cancelled by a stop has its block thrown away whole.
+//! that is cancelled by a stop leaves its block void: its finished trials stay in the record and count nowhere.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ impl Harvest {
 
 /// What the driver listens to beside its own actions.
 pub(crate) struct Watch {
-    /// What happens to programs: one that dies is started again, but the block under way is void.
+    /// What happens to programs: one that dies ends the run.
     pub events: broadcast::Receiver<Happened>,
     /// The operator's stop.
     pub stop: Shutdown,
@@ -124,7 +124,7 @@ impl<'a> Driver<'a> {
                 ))),
                 // Cancel-safe: holds nothing but a timer.
                 step = clock_step(&clocks) => Event::Failed(Stop::Invalidate(step)),
-                // Cancelled only by the three above, after which the whole block is thrown away.
+                // Cancelled only by the three above, after which the block under way is void.
                 event = self.perform(action) => event,
             };
             if let Some(step) = clocks.step_until(&Clocks::now()) {
@@ -132,6 +132,10 @@ impl<'a> Driver<'a> {
             }
         };
         self.harvest.outcome = outcome;
+        if let Some(open) = self.block.take().filter(|open| !open.trials.is_empty()) {
+            let block = self.close(&open, Some("the run ended in it".to_owned()));
+            self.harvest.blocks.push(block);
+        }
         self.harvest.distributions = self
             .merged
             .into_iter()
@@ -256,29 +260,32 @@ impl<'a> Driver<'a> {
         let Some(open) = self.block.take() else {
             return Event::BlockStored;
         };
-        let took = open.began.elapsed();
-        let block = BlockRecord {
-            index: self.harvest.blocks.len() as u32,
-            arm: open.spec.arm,
-            pair: open.spec.pair,
-            at: Span::from_micros(open.began.saturating_duration_since(self.started).as_micros() as u64),
-            took: Span::from_micros(took.as_micros() as u64),
-            void: None,
-            trials: open.trials,
-            dut_configuration_sha256: open.configuration,
-        };
-        if let Err(error) = self.journal.append(&block) {
-            // The block itself is measured and stays in memory for the final record, which has room reserved.
-            self.harvest.blocks.push(block);
-            return Event::Failed(Stop::Interrupt(error.to_string()));
-        }
+        let block = self.close(&open, None);
         for (spec, timings) in open.timings {
             let key = (spec.protocol, spec.object, spec.kind, open.spec.arm);
             self.merged.entry(key).or_default().merge(&timings);
         }
-        self.progress.block_done(took, &summary(&block));
+        let stored = self.journal.append(&block);
+        if stored.is_ok() {
+            self.progress.block_done(block.took.duration(), &summary(&block));
+        }
+        // A block that is not on disk is measured all the same and stays in memory for the final record, which has room reserved.
         self.harvest.blocks.push(block);
-        Event::BlockStored
+        stored.map_or_else(|error| Event::Failed(Stop::Interrupt(error.to_string())), |()| Event::BlockStored)
+    }
+
+    /// The record of a block that ends now.
+    fn close(&self, open: &OpenBlock, void: Option<String>) -> BlockRecord {
+        BlockRecord {
+            index: self.harvest.blocks.len() as u32,
+            arm: open.spec.arm,
+            pair: open.spec.pair,
+            at: Span::from_micros(open.began.saturating_duration_since(self.started).as_micros() as u64),
+            took: Span::from_micros(open.began.elapsed().as_micros() as u64),
+            void,
+            trials: open.trials.clone(),
+            dut_configuration_sha256: open.configuration.clone(),
+        }
     }
 }
 

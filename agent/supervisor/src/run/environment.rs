@@ -3,7 +3,7 @@
 use std::fs;
 
 use sysinfo::System;
-use tbi_bench::plan::{Plan, Profile};
+use tbi_bench::plan::Plan;
 use tbi_bench::record::Environment;
 
 /// The machine as it is now.
@@ -41,8 +41,11 @@ fn deviations(plan: &Plan) -> Vec<String> {
         "§4.1: agents, device and personas share one machine's cores, so their costs are not independent.".to_owned(),
         "§6.3: throughput is HTTP payload, not layer 2.".to_owned(),
     ];
-    if plan.profile != Profile::Full {
-        deviations.push(format!("§4.3.4: the sustain phase lasts {} instead of 300 s.", plan.phases.sustain));
+    if !plan.phases.as_rfc9411_recommends() {
+        deviations.push(format!(
+            "§4.3.4: the phases are shorter than recommended (init {} of 5 s, sustain {} of 300 s).",
+            plan.phases.init, plan.phases.sustain
+        ));
     }
     if congestion_control().as_deref() != Some("cubic") {
         deviations.push(format!(

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::network::{NetworkError, NetworkHost};
 
-/// Time beyond a trial's phases after which an engine that has not answered is given up: draining takes at most one request timeout.
+/// Time beyond a trial's phases and one request timeout after which an engine that has not answered is given up; it drains in seconds.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Both network plans: with the device as the only way, and without it.
@@ -120,14 +120,15 @@ impl Floor {
         Ok(self.dut.snapshot().await?)
     }
 
-    /// Probes spread over all countries: the first `verify_probes` targets of a stride through the list.
+    /// `verify_probes` probes spread over countries and, where the plan has both, families.
     pub(crate) async fn probe(&self, plan: &Plan, protocol: Protocol) -> Result<ProbeReport, FloorError> {
-        let wanted = (plan.verify_probes as usize).min(self.targets.len()).max(1);
-        let stride = (self.targets.len() / wanted).max(1);
-        let targets: Vec<Target> = self.targets.iter().step_by(stride).take(wanted).cloned().collect();
+        let chosen = spread(self.targets.len(), plan.verify_probes as usize);
+        let targets: Vec<Target> = chosen.into_iter().filter_map(|index| self.targets.get(index).cloned()).collect();
+        let per_target = plan.verify_probes.div_ceil(targets.len().max(1) as u32);
+        let probes = per_target.saturating_mul(targets.len() as u32);
         let order = ProbeOrder {
             protocol,
-            per_target: plan.verify_probes.div_ceil(targets.len().max(1) as u32),
+            per_target,
             targets,
             // One after the other: what is timed is the path, not the queue at the device.
             parallel: 1,
@@ -138,7 +139,8 @@ impl Floor {
             timeout: plan.handshake_timeout,
             seed: plan.seed,
         };
-        let limit = plan.handshake_timeout.duration() * plan.verify_probes * 2 + GRACE;
+        // An h3 probe that gives up may wait as long again for its fallback.
+        let limit = plan.handshake_timeout.duration() * probes * 2 + GRACE;
         self.engine.clone().with_timeout(limit).post_json("/v1/probes", &order).await.map_err(|source| {
             FloorError::Daemon { daemon: "load engine", operation: format!("probe {protocol}"), source }
         })
@@ -192,5 +194,36 @@ impl Floor {
 
     async fn dut_cpu(&self) -> Option<CpuTime> {
         self.dut.counters().await.ok().and_then(|counters| counters.cpu)
+    }
+}
+
+/// Positions of `wanted` targets out of `all`, spread evenly. The list alternates between families, and an even stride would only ever
+/// meet one of them, so positions alternate between even and odd.
+fn spread(all: usize, wanted: usize) -> Vec<usize> {
+    let wanted = wanted.min(all).max(1);
+    let stride = (all / wanted).max(1);
+    let alternate =
+        |position: usize, turn: usize| if stride > 1 { ((position & !1) | (turn & 1)).min(all - 1) } else { position };
+    (0..all).step_by(stride).take(wanted).enumerate().map(|(turn, position)| alternate(position, turn)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::spread;
+
+    #[test]
+    fn probes_meet_both_families_and_no_target_twice() {
+        for (all, wanted) in [(200, 20), (200, 50), (200, 1000), (14, 5), (100, 20), (2, 1), (1, 20), (0, 20)] {
+            let chosen = spread(all, wanted);
+            assert_eq!(chosen.len(), wanted.min(all), "{all} {wanted}");
+            assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), chosen.len(), "{all} {wanted} {chosen:?}");
+            assert!(chosen.iter().all(|position| *position < all));
+            if chosen.len() > 1 {
+                let ipv4 = chosen.iter().filter(|position| *position % 2 == 0).count();
+                assert!(ipv4.abs_diff(chosen.len() - ipv4) <= 1, "{all} {wanted} {chosen:?}");
+            }
+        }
     }
 }

@@ -51,14 +51,14 @@ impl JournalError {
 }
 
 impl Journal {
-    /// Opens the folder, makes it when absent, reserves room, and writes the plan. A record of an earlier run there is kept under
-    /// `run.json.old`.
+    /// Opens the folder, makes it when absent, reserves room, and writes the plan. What an earlier run left there, blocks of one that was
+    /// killed among it, is kept under its name with `.old`.
     ///
     /// # Errors
     /// [`JournalError`].
     pub(crate) fn open(dir: &Path, plan_json: &str) -> Result<Self, JournalError> {
         fs::create_dir_all(dir).map_err(JournalError::at(dir))?;
-        for name in ["run.json", "report.html"] {
+        for name in ["run.json", "report.html", "blocks.jsonl"] {
             let old = dir.join(name);
             if old.exists() {
                 fs::rename(&old, dir.join(format!("{name}.old"))).map_err(JournalError::at(&old))?;
@@ -98,11 +98,11 @@ impl Journal {
         self.blocks.write_all(&line).and_then(|()| self.blocks.sync_data()).map_err(JournalError::at(&path))
     }
 
-    /// Gives the reserved room back and writes the final files.
+    /// Gives the reserved room back and writes the final files; the report only when there is one.
     ///
     /// # Errors
     /// [`JournalError`]; `blocks.jsonl` is untouched in any case.
-    pub(crate) fn finish(self, run_json: &str, report_html: &str) -> Result<(), JournalError> {
+    pub(crate) fn finish(self, run_json: &str, report_html: Option<&str>) -> Result<(), JournalError> {
         let reserve = self.dir.join("reserve");
         match fs::remove_file(&reserve) {
             Ok(()) => {}
@@ -110,7 +110,7 @@ impl Journal {
             Err(error) => return Err(JournalError::at(&reserve)(error)),
         }
         replace(&self.dir.join("run.json"), run_json.as_bytes())?;
-        replace(&self.dir.join("report.html"), report_html.as_bytes())
+        report_html.map_or(Ok(()), |html| replace(&self.dir.join("report.html"), html.as_bytes()))
     }
 }
 
@@ -155,6 +155,7 @@ mod tests {
     fn an_earlier_record_is_kept_and_blocks_are_on_disk_at_once() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("run.json"), "earlier").unwrap();
+        fs::write(dir.path().join("blocks.jsonl"), "of a run that was killed").unwrap();
         let mut journal = Journal::open(dir.path(), "{}").unwrap();
         journal.append(&block(0)).unwrap();
         journal.append(&block(1)).unwrap();
@@ -162,8 +163,9 @@ mod tests {
         let indexes: Vec<u32> =
             lines.lines().map(|line| serde_json::from_str::<BlockRecord>(line).unwrap().index).collect();
         assert_eq!(indexes, [0, 1]);
-        journal.finish("{}", "<html>").unwrap();
+        journal.finish("{}", Some("<html>")).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("run.json.old")).unwrap(), "earlier");
+        assert_eq!(fs::read_to_string(dir.path().join("blocks.jsonl.old")).unwrap(), "of a run that was killed");
         assert!(!dir.path().join("reserve").exists());
     }
 

@@ -104,8 +104,11 @@ async fn measure(plan: &Plan, authorities: &Authorities, journal: &mut Journal, 
 
 fn keep(journal: Journal, record: &RunRecord) -> anyhow::Result<()> {
     let json = tbi_report::json(record)?;
-    let html = tbi_report::html(record)?;
-    Ok(journal.finish(&json, &html)?)
+    let html = tbi_report::html(record);
+    // A report that cannot be rendered must not take the record with it.
+    journal.finish(&json, html.as_deref().ok())?;
+    html?;
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the result of the command")]
