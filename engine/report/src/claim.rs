@@ -210,6 +210,10 @@ pub(crate) fn headline(record: &RunRecord, protocol: Protocol) -> String {
     let mut refusal = None;
     for kpi in [Kpi::HandshakeTime, Kpi::TimeToFirstByte, Kpi::TransactionsPerSecond] {
         let Some(row) = headline_row(record, protocol, kpi) else { continue };
+        // One sentence speaks of one object, even where a KPI was measured for another one only.
+        if object.is_some_and(|object| object != row.object) {
+            continue;
+        }
         match Claim::of(record, row) {
             Claim::Claimed(cost, bound) => {
                 object.get_or_insert(row.object);

@@ -121,21 +121,25 @@ impl Certificate {
             };
         };
         let worst =
-            certificate.drift.iter().map(|drift| drift.relative).filter(|drift| drift.is_finite()).fold(0.0, f64::max);
-        let limit = f64::from(record.plan.drift_limit_per_mille) / 1000.0;
+            certificate.drift.iter().map(|drift| drift.relative).filter(|drift| drift.is_finite()).reduce(f64::max);
+        let limit = number::percent(f64::from(record.plan.drift_limit_per_mille) / 1000.0);
+        let drift = worst.map_or_else(
+            || "whether the bench drifted is not known, for that takes two".to_owned(),
+            |worst| format!("the largest drift between them is {} (limit {limit})", number::percent(worst)),
+        );
+        let blocks = match certificate.blocks {
+            1 => "1 reference block".to_owned(),
+            blocks => format!("{blocks} reference blocks"),
+        };
         let sentence = format!(
-            "{} It rests on {} reference blocks without device, measured in this run with this build; the largest drift between them is {} \
-             (limit {}).",
+            "{} It rests on {blocks} without device, measured in this run with this build; {drift}.",
             if certificate.holds { "The certificate holds." } else { "The certificate does not hold." },
-            certificate.blocks,
-            number::percent(worst),
-            number::percent(limit),
         );
         Self {
             sentence,
             class: if certificate.holds { "good" } else { "bad" },
             headroom: headroom(record),
-            drift: drift(record),
+            drift: drift_table(record),
             witnesses: witnesses(record),
         }
     }
@@ -167,7 +171,7 @@ fn headroom(record: &RunRecord) -> Table {
     table
 }
 
-fn drift(record: &RunRecord) -> Table {
+fn drift_table(record: &RunRecord) -> Table {
     let drift: Vec<_> = record.certificate.iter().flat_map(|certificate| &certificate.drift).collect();
     let kpis: Vec<Kpi> = Kpi::ALL.into_iter().filter(|kpi| drift.iter().any(|drift| drift.kpi == *kpi)).collect();
     let heads: Vec<String> = kpis.iter().map(|kpi| format!("#{}", kpi.title())).collect();
