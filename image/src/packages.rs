@@ -4,7 +4,7 @@
 //! command to type.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,9 @@ pub(crate) const LAB: &[Tool] = &[
     tool("mount", "mount"),
 ];
 
+/// What faults in whole runs need besides: a wall clock that steps.
+pub(crate) const FAULTS: &[Tool] = &[tool("faketime", "faketime")];
+
 /// What the tests start besides: clients and servers nobody here wrote.
 pub(crate) const INTEROP: &[Tool] = &[
     tool("iptables", "iptables"),
@@ -46,8 +49,8 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("openssl", "openssl"),
     tool("sslsplit", "sslsplit"),
     tool("h2load", "nghttp2-client"),
-    tool("faketime", "faketime"),
-    tool("/usr/share/doc/python3-venv", "python3-venv"),
+    // It brings no program, and slim images leave its documentation out; these are what it needs and hardly anybody else.
+    tool("/usr/share/python-wheels", "python3-venv"),
 ];
 
 /// What `bench` compares with.
@@ -125,6 +128,12 @@ fn apt(as_root: bool, places: &[PathBuf]) -> Option<Command> {
 fn places() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from)).collect()
+}
+
+/// The path for what we start: the same directories.
+pub(crate) fn search_path() -> OsString {
+    // A path that cannot be joined again was none before either.
+    env::join_paths(places()).unwrap_or_else(|_| env::var_os("PATH").unwrap_or_default())
 }
 
 fn is_there(program: &str, places: &[PathBuf]) -> bool {

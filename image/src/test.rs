@@ -80,7 +80,7 @@ impl Test {
         let chosen: Vec<Layer> =
             Layer::ALL.into_iter().filter(|layer| self.layers.is_empty() || self.layers.contains(layer)).collect();
         let workspace = Workspace::find()?;
-        packages::ensure(needs(&chosen))?;
+        packages::ensure(&needs(&chosen))?;
         if chosen.contains(&Layer::Lint) {
             lint(&workspace)?;
         }
@@ -97,20 +97,26 @@ impl Test {
             // A lab takes the whole machine; nextest reads that in .config/nextest.toml, `cargo test` only knows one or many at a time.
             runner.env("RUST_TEST_THREADS", "1");
         }
+        // An ordinary user's path lacks what Debian keeps in /usr/sbin: nginx, nft.
+        runner.env("PATH", packages::search_path());
         runner.env("TBI_BIN_DIR", workspace.programs(Profile::Dev)).stdin(Stdio::null());
         become_program(&mut runner)
     }
 }
 
-/// Packages for the chosen layers.
-fn needs(chosen: &[Layer]) -> &'static [&'static [packages::Tool]] {
-    if chosen.contains(&Layer::Interop) {
-        &[packages::BUILD, packages::LAB, packages::INTEROP]
-    } else if chosen.contains(&Layer::Namespaces) || chosen.contains(&Layer::Unit) {
-        &[packages::BUILD, packages::LAB]
-    } else {
-        &[packages::BUILD]
+/// Packages for the chosen layers. Crates' own tests speak to nginx, curl and aioquic, too.
+fn needs(chosen: &[Layer]) -> Vec<&'static [packages::Tool]> {
+    let mut groups = vec![packages::BUILD];
+    if chosen.iter().any(|layer| *layer != Layer::Lint) {
+        groups.push(packages::LAB);
     }
+    if chosen.contains(&Layer::Namespaces) {
+        groups.push(packages::FAULTS);
+    }
+    if chosen.contains(&Layer::Unit) || chosen.contains(&Layer::Interop) {
+        groups.push(packages::INTEROP);
+    }
+    groups
 }
 
 fn lint(workspace: &Workspace) -> Result<()> {
@@ -186,5 +192,7 @@ mod tests {
     fn fast_layers_do_not_ask_for_slow_tools() {
         assert_eq!(needs(&[Layer::Lint]).len(), 1);
         assert_eq!(needs(&[Layer::Lint, Layer::Interop]).len(), 3);
+        assert!(needs(&[Layer::Unit]).contains(&packages::INTEROP), "crates' own tests start nginx and curl");
+        assert!(needs(&[Layer::Namespaces]).contains(&packages::FAULTS));
     }
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{api, wait};
 use crate::command::{output_of, succeed};
+use crate::packages::search_path;
 
 /// Name every server answers to.
 pub(super) const SERVER_NAME: &str = "bench.br.persona.tlsstress.art";
@@ -181,24 +182,16 @@ http {{
     );
     fs::write(&conf, text)?;
     let mut process = Process::start("nginx", SERVER_CORE, Path::new("nginx"), |command| {
-        command.arg("-p").arg(home).arg("-c").arg(&conf).env("PATH", with_system_places());
+        command.arg("-p").arg(home).arg("-c").arg(&conf).env("PATH", search_path());
     })?;
     wait_listening(&mut process, port)?;
     Ok(Server { process, port, ca: home.join("ca.pem"), has_h3 })
 }
 
 fn nginx_has_h3() -> Result<bool> {
-    let output = Command::new("nginx")
-        .arg("-V")
-        .env("PATH", with_system_places())
-        .output()
-        .context("nginx cannot be started")?;
+    let output =
+        Command::new("nginx").arg("-V").env("PATH", search_path()).output().context("nginx cannot be started")?;
     Ok(String::from_utf8_lossy(&output.stderr).contains("--with-http_v3_module"))
-}
-
-/// Debian keeps nginx where an ordinary user's path does not look.
-pub(super) fn with_system_places() -> String {
-    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
 fn caddy(home: &Path, port: u16) -> Result<Server> {
@@ -259,7 +252,7 @@ pub(super) fn make_certificates(home: &Path) -> Result<()> {
 /// `name version` of each peer, as it says itself.
 pub(super) fn peer_versions() -> Vec<String> {
     let said = |program: &str, argument: &str| {
-        let output = Command::new(program).arg(argument).env("PATH", with_system_places()).output().ok()?;
+        let output = Command::new(program).arg(argument).env("PATH", search_path()).output().ok()?;
         let text = [output.stdout, output.stderr].concat();
         let line = String::from_utf8_lossy(&text).lines().next()?.trim().to_owned();
         Some(line.split(" Copyright").next().unwrap_or_default().to_owned())
