@@ -2,9 +2,16 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::stat::{Mode, fchmod};
+
+/// Owner and group may connect.
+const MODE: u32 = 0o660;
 
 /// A bound control socket. The file is removed when the value goes, unless systemd owns it.
 #[derive(Debug)]
@@ -69,8 +76,7 @@ impl Listener {
             Ok(_) if UnixStream::connect(path).is_ok() => return Err(ListenError::InUse(path.to_owned())),
             Ok(_) => fs::remove_file(path).map_err(failed)?,
         }
-        let socket = UnixListener::bind(path).map_err(failed)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+        let socket = bound(path).map_err(failed)?;
         Ok(Self { socket, owned_path: Some(path.to_owned()) })
     }
 
@@ -80,6 +86,17 @@ impl Listener {
         socket.set_nonblocking(true)?;
         tokio::net::UnixListener::from_std(socket)
     }
+}
+
+/// Never open to others, not even for a moment: a socket file takes the mode of the unbound socket, less the umask (`unix_bind_bsd` in the
+/// kernel's `net/unix/af_unix.c`). What the umask took from the group is given back before anybody can be accepted.
+fn bound(path: &Path) -> io::Result<UnixListener> {
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    fchmod(&socket, Mode::from_bits_truncate(MODE))?;
+    bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+    listen(&socket, Backlog::MAXCONN)?;
+    Ok(socket.into())
 }
 
 impl Drop for Listener {
