@@ -162,12 +162,13 @@ impl Failure {
     }
 }
 
-/// The chain fits none of the authorities of the order.
+/// The chain fits none of the authorities of the order, is not valid now, or is for another name.
 fn untrusted(reason: &str) -> Failure {
     Failure::path(
         Cause::CertificateUntrusted,
         format!(
-            "the certificate chains neither to the persona CA nor to the device's CA ({reason}); give the CA the device signs with"
+            "the certificate is refused ({reason}): it must chain to the persona CA or the device's CA, be valid now and name the persona; \
+             give the CA the device signs with, or correct what it signs"
         ),
     )
 }

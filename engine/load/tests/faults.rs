@@ -133,6 +133,19 @@ fn an_unknown_authority_is_named_with_the_remedy() {
 }
 
 #[test]
+fn a_certificate_for_another_name_is_refused_whoever_signed_it() {
+    let server = Faulty::start(Defect::SilentAfterRequest);
+    let mut target = server.target.clone();
+    target.server_name = "other.test".to_owned();
+    for report in
+        both(order_for(vec![target], server.ca_pem.clone(), Protocol::H1), Cause::CertificateUntrusted, Fault::Path)
+    {
+        assert!(report.errors[0].example.contains("NotValidForName"), "{:?}", report.errors);
+        assert_eq!(report.attempts.connections, 0);
+    }
+}
+
+#[test]
 fn closed_ports_refuse_and_silent_udp_times_out() {
     let socket = UdpSocket::bind("127.0.3.2:0").unwrap();
     let address = socket.local_addr().unwrap();
