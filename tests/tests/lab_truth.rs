@@ -54,7 +54,7 @@ fn lab_quick_run_measures_what_decryption_costs() {
     let classes: Vec<&str> =
         record["quic"].as_array().unwrap().iter().map(|row| row["verdict"]["class"].as_str().unwrap()).collect();
     assert!(classes.contains(&"decrypt") && classes.contains(&"pass"), "{classes:?}");
-    for words in ["h3", "h2", "1KB", "requests/s", "report.html"] {
+    for words in ["HTTP/3", "HTTP/2", "1 KB", "requests/s", "throughput", "headroom", "report.html"] {
         assert!(finished.stdout.contains(words), "the table lacks {words}:\n{}", finished.stdout);
     }
     assert!(finished.stderr.lines().filter(|line| line.contains("remaining")).count() >= 6, "a line per block");

@@ -1,7 +1,8 @@
 //! Where a run is kept while it runs: a folder with `plan.json`, `blocks.jsonl` (one line per finished block, on disk before the next
 //! begins), and at the end `run.json` and `report.html`.
 //!
-//! A run is never lost to a full disk: room for the final files is reserved at the start and given back just before they are written.
+//! A run is never lost to a full disk: room for the final files is reserved at the start and given back just before they are written. The
+//! reserve is a file without a name, so that not even a killed run leaves it behind.
 //! Files are replaced by temporary file, fsync, rename, fsync of the folder.
 
 use std::fs::{self, File, OpenOptions};
@@ -19,6 +20,8 @@ const RESERVE: i64 = 32 << 20;
 pub(crate) struct Journal {
     dir: PathBuf,
     blocks: File,
+    /// Its blocks are free again when it is closed.
+    reserve: File,
 }
 
 /// The record could not be written. Names the file and the remedy.
@@ -64,22 +67,12 @@ impl Journal {
                 fs::rename(&old, dir.join(format!("{name}.old"))).map_err(JournalError::at(&old))?;
             }
         }
-        let reserve = dir.join("reserve");
-        let file = File::create(&reserve).map_err(JournalError::at(&reserve))?;
-        match fallocate(&file, FallocateFlags::empty(), 0, RESERVE) {
-            Ok(()) => {}
-            // File systems without fallocate cannot promise room; the final write then reports what happens.
-            Err(nix::Error::EOPNOTSUPP) => {}
-            Err(error) => {
-                let _best_effort = fs::remove_file(&reserve);
-                return Err(JournalError::at(&reserve)(error.into()));
-            }
-        }
+        let reserve = reserve(&dir.join("reserve"))?;
         replace(&dir.join("plan.json"), plan_json.as_bytes())?;
         let path = dir.join("blocks.jsonl");
         let blocks =
             OpenOptions::new().create(true).write(true).truncate(true).open(&path).map_err(JournalError::at(&path))?;
-        Ok(Self { dir: dir.to_owned(), blocks })
+        Ok(Self { dir: dir.to_owned(), blocks, reserve })
     }
 
     /// The folder.
@@ -103,14 +96,20 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]; `blocks.jsonl` is untouched in any case.
     pub(crate) fn finish(self, run_json: &str, report_html: Option<&str>) -> Result<(), JournalError> {
-        let reserve = self.dir.join("reserve");
-        match fs::remove_file(&reserve) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(JournalError::at(&reserve)(error)),
-        }
+        drop(self.reserve);
         replace(&self.dir.join("run.json"), run_json.as_bytes())?;
         report_html.map_or(Ok(()), |html| replace(&self.dir.join("report.html"), html.as_bytes()))
+    }
+}
+
+/// An open file of [`RESERVE`] bytes that has no name any more.
+fn reserve(path: &Path) -> Result<File, JournalError> {
+    let file = File::create(path).map_err(JournalError::at(path))?;
+    fs::remove_file(path).map_err(JournalError::at(path))?;
+    match fallocate(&file, FallocateFlags::empty(), 0, RESERVE) {
+        // File systems without fallocate cannot promise room; the final write then reports what happens.
+        Ok(()) | Err(nix::Error::EOPNOTSUPP) => Ok(file),
+        Err(error) => Err(JournalError::at(path)(error.into())),
     }
 }
 
@@ -159,6 +158,7 @@ mod tests {
         let mut journal = Journal::open(dir.path(), "{}").unwrap();
         journal.append(&block(0)).unwrap();
         journal.append(&block(1)).unwrap();
+        assert!(!dir.path().join("reserve").exists(), "a killed run would leave it behind");
         let lines = fs::read_to_string(dir.path().join("blocks.jsonl")).unwrap();
         let indexes: Vec<u32> =
             lines.lines().map(|line| serde_json::from_str::<BlockRecord>(line).unwrap().index).collect();
@@ -166,7 +166,6 @@ mod tests {
         journal.finish("{}", Some("<html>")).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("run.json.old")).unwrap(), "earlier");
         assert_eq!(fs::read_to_string(dir.path().join("blocks.jsonl.old")).unwrap(), "of a run that was killed");
-        assert!(!dir.path().join("reserve").exists());
     }
 
     #[test]

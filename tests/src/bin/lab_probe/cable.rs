@@ -37,6 +37,7 @@ impl Cable {
         let mut after = 0;
         for protocol in Protocol::ALL {
             let report = world.connections(protocol, Span::from_millis(300), 2).await?;
+            ensure!(report.attempts.scheduled > 0, "nothing was tried over {protocol}, so nothing is shown");
             after += report.attempts.succeeded;
         }
         ensure!(after == 0, "{after} transactions succeeded with the device's cable pulled");

@@ -56,7 +56,8 @@ impl World {
     }
 
     pub(crate) async fn probe(&self, protocol: Protocol, count: u32) -> Result<ProbeReport> {
-        let stride = (self.targets.len() / count as usize).max(1);
+        // Odd, because targets alternate between IPv4 and IPv6.
+        let stride = ((self.targets.len() / count as usize).max(2) - 1) | 1;
         let order = ProbeOrder {
             protocol,
             targets: self.targets.iter().step_by(stride).take(count as usize).cloned().collect(),
