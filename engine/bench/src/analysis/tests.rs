@@ -1,9 +1,13 @@
 //! Whole conclusions from synthetic blocks: valid, bench-limited, mislabelled, broken, interrupted.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
 use super::*;
 use crate::campaign::{Outcome, Stop, sequence, trials_of};
 use crate::control::engine::{Attempts, Cause, ErrorCount, Fault};
+use crate::object::Object;
 use crate::plan::{Plan, Profile};
 use crate::proof::InterceptionCounts;
 use crate::protocol::{Arm, Protocol};
@@ -308,4 +312,31 @@ fn short_phases_are_told_whatever_the_profile_is_called() {
     let plan = Plan::of_profile(Profile::Full);
     let (_, conclusion) = analyse(&plan, &Outcome::Completed, &blocks(&plan));
     assert!(!conclusion.reasons.iter().any(|reason| reason.contains("RFC 9411")), "{:?}", conclusion.reasons);
+}
+
+/// The statistics alone are tried in tests/truth.rs; here the way from a sequence of blocks to a row, pairing and order included.
+#[test]
+fn whole_campaigns_of_bypass_against_bypass_cover_no_cost() {
+    const CAMPAIGNS: u64 = 2000;
+    let mut covered = 0u64;
+    for seed in 0..CAMPAIGNS {
+        let (protocols, objects) = (vec![Protocol::H2], vec![Object::Kb1]);
+        let short = Plan::of_profile(Profile::Short);
+        let plan = Plan { seed, protocols, objects, loads: vec![TrialKind::Capacity], ..short };
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut blocks = blocks(&plan);
+        for (index, block) in blocks.iter_mut().enumerate() {
+            // Steady drift of 2 % per block, which the drawn order cancels, and 5 % of nearly normal noise (sum of twelve uniforms).
+            let normal = (0..12).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX)).sum::<f64>() - 6.0;
+            let value = 1000.0 * libm::exp(0.02 * index as f64 + 0.05 * normal);
+            for trial in &mut block.trials {
+                trial.kpis = [(Kpi::TransactionsPerSecond, value)].into();
+            }
+        }
+        let rows = results(&plan, &blocks, certificate(&plan, &blocks).as_ref());
+        let cost = rows.iter().find(|row| row.kpi == Kpi::TransactionsPerSecond).and_then(|row| row.cost).unwrap();
+        covered += u64::from(cost.low.unwrap() <= 1.0 && 1.0 <= cost.high.unwrap());
+    }
+    let share = covered as f64 / CAMPAIGNS as f64;
+    assert!((share - 0.95).abs() <= 0.015, "{share}");
 }
