@@ -1,5 +1,6 @@
 //! What happened since start, counted where it happens and read from anywhere.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters the workers and the delay line share. All relaxed: they are sums, not signals.
@@ -58,5 +59,47 @@ impl Tally {
     #[must_use]
     pub fn lateness_us(&self) -> u64 {
         self.lateness_us.load(Ordering::Relaxed)
+    }
+}
+
+/// Held by the task of a connection, whose exit nobody awaits: a panic in it counts as a connection given up on and is told, instead of
+/// going with the task.
+#[derive(Debug)]
+pub struct Watch(Arc<Tally>);
+
+impl Watch {
+    /// Watches the task that holds it.
+    #[must_use]
+    pub fn new(tally: &Arc<Tally>) -> Self {
+        Self(tally.clone())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.count_failed();
+            tracing::error!("a connection task panicked; the connection is lost, the others go on; report this");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::panic, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_connection_whose_task_panics_is_counted() {
+        let tally = Arc::new(Tally::default());
+        drop(Watch::new(&tally));
+        assert_eq!(tally.failed(), 0);
+        let watch = Watch::new(&tally);
+        let ended = std::thread::spawn(move || {
+            let _watch = watch;
+            panic!("deliberate");
+        })
+        .join();
+        assert_eq!((ended.is_err(), tally.failed()), (true, 1));
     }
 }

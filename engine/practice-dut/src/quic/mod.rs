@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::counters::Watch;
 use crate::gateway::{Epoch, Shared};
 use crate::sockets::{self, Family, SocketError};
 use crate::tls::forge::Subject;
@@ -129,7 +130,7 @@ impl Interceptor {
             };
             let (this, connections) = (this.clone(), epoch.connections.clone());
             connections.spawn(async move {
-                let _permit = permit;
+                let (_permit, _watch) = (permit, Watch::new(&this.shared.tally));
                 this.intercept(incoming, &epoch).await;
             });
         }

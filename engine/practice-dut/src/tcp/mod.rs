@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::counters::Watch;
 use crate::gateway::Shared;
 
 /// Connections one worker carries at a time; further ones wait in the kernel's backlog.
@@ -42,7 +43,7 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Cancellati
                 let shared = shared.clone();
                 let connections = epoch.connections.clone();
                 connections.spawn(async move {
-                    let _permit = permit;
+                    let (_permit, _watch) = (permit, Watch::new(&shared.tally));
                     let ended = epoch.ended.clone();
                     let carried = ended.run_until_cancelled(carry(stream, &shared, &epoch)).await;
                     if let Some(Err(error)) = carried {
