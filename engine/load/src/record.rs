@@ -104,7 +104,7 @@ impl Recorder {
         merge_attempts(&mut self.attempts, &other.attempts);
         self.errors.merge(other.errors);
         self.body_bytes += other.body_bytes;
-        merge_timings(&mut self.timings, &other.timings);
+        self.timings.merge(&other.timings);
         self.proof.merge(&other.proof);
         merge_observed(&mut self.observed, &other.observed);
         self.open_connections += other.open_connections;
@@ -128,36 +128,6 @@ fn merge_attempts(into: &mut Attempts, from: &Attempts) {
     into.succeeded += succeeded;
     into.failed += failed;
     into.unfinished += unfinished;
-}
-
-fn merge_timings(into: &mut Timings, from: &Timings) {
-    // Taken apart field by field, so that a new histogram cannot be forgotten here.
-    let Timings {
-        tcp_connect,
-        tls_handshake,
-        handshake_service,
-        handshake_response,
-        ttfb_service,
-        ttfb_response,
-        ttlb_service,
-        ttlb_response,
-        request_ttfb,
-        request_ttlb,
-        schedule_lag,
-        dut_added,
-    } = from;
-    into.tcp_connect.merge(tcp_connect);
-    into.tls_handshake.merge(tls_handshake);
-    into.handshake_service.merge(handshake_service);
-    into.handshake_response.merge(handshake_response);
-    into.ttfb_service.merge(ttfb_service);
-    into.ttfb_response.merge(ttfb_response);
-    into.ttlb_service.merge(ttlb_service);
-    into.ttlb_response.merge(ttlb_response);
-    into.request_ttfb.merge(request_ttfb);
-    into.request_ttlb.merge(request_ttlb);
-    into.schedule_lag.merge(schedule_lag);
-    into.dut_added.merge(dut_added);
 }
 
 fn merge_observed(into: &mut Observed, from: &Observed) {

@@ -65,6 +65,7 @@ pub fn conclude(evidence: Evidence<'_>) -> Conclusion {
         }
     };
     against_proof(&evidence, &mut against);
+    against_resumption(&evidence, &mut against);
     against_errors(&evidence, &mut against);
     against_configuration(&evidence, &mut against);
     against_certificate(&evidence, status, &mut against);
@@ -98,6 +99,17 @@ fn against_proof(evidence: &Evidence<'_>, against: &mut Vec<String>) {
             row.end_to_end,
             row.altered,
             row.unknown,
+        ));
+    }
+}
+
+/// A resumed handshake is another, cheaper thing than the full one whose cost is compared (RFC 9411 §4.3.1.4).
+fn against_resumption(evidence: &Evidence<'_>, against: &mut Vec<String>) {
+    let resumed: u64 = counted(evidence.blocks).map(|(_, trial)| trial.observed.resumed).sum();
+    if resumed > 0 {
+        against.push(format!(
+            "{resumed} handshakes were resumed although nothing was offered, so they are not what is compared; switch session resumption \
+             off in the path and run again."
         ));
     }
 }

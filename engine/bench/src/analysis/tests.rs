@@ -227,6 +227,16 @@ fn responses_that_never_come_are_losses_too() {
 }
 
 #[test]
+fn a_resumed_handshake_voids_the_run() {
+    let plan = plan();
+    let mut blocks = blocks(&plan);
+    blocks[2].trials[0].observed.resumed = 1;
+    let (_, conclusion) = analyse(&plan, &Outcome::Completed, &blocks);
+    assert!(conclusion.reasons[0].contains("1 handshakes were resumed"), "{:?}", conclusion.reasons);
+    assert!(!conclusion.valid);
+}
+
+#[test]
 fn a_rate_that_was_not_offered_is_not_measured() {
     let plan = plan();
     for (skipped, valid) in [(5, true), (6, false)] {
