@@ -10,10 +10,21 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
+use tbi_bench::campaign::{sequence, trials_of};
+use tbi_bench::plan::Plan;
 use tbi_bench::record::BlockRecord;
 
-/// Bytes reserved for `run.json` and `report.html`; a short campaign needs about a tenth.
-const RESERVE: i64 = 32 << 20;
+/// Bytes reserved for `run.json` and `report.html` at least; a short campaign needs about a tenth.
+const LEAST_ROOM: i64 = 32 << 20;
+/// Bytes that a second of a trial takes in both files together, generously.
+const ROOM_PER_SECOND: i64 = 1 << 10;
+
+/// Room that a plan's final files need.
+pub(crate) fn room(plan: &Plan) -> i64 {
+    let trials: usize = sequence(plan).into_iter().map(|block| trials_of(plan, block).len()).sum();
+    let seconds = plan.trial_length().duration().as_secs() + 2;
+    LEAST_ROOM.saturating_add((trials as i64).saturating_mul(seconds as i64).saturating_mul(ROOM_PER_SECOND))
+}
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -59,7 +70,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub(crate) fn open(dir: &Path, plan_json: &str) -> Result<Self, JournalError> {
+    pub(crate) fn open(dir: &Path, plan_json: &str, room: i64) -> Result<Self, JournalError> {
         fs::create_dir_all(dir).map_err(JournalError::at(dir))?;
         for name in ["run.json", "report.html", "blocks.jsonl"] {
             let old = dir.join(name);
@@ -67,7 +78,7 @@ impl Journal {
                 fs::rename(&old, dir.join(format!("{name}.old"))).map_err(JournalError::at(&old))?;
             }
         }
-        let reserve = reserve(&dir.join("reserve"))?;
+        let reserve = reserve(&dir.join("reserve"), room)?;
         replace(&dir.join("plan.json"), plan_json.as_bytes())?;
         let path = dir.join("blocks.jsonl");
         let blocks =
@@ -102,11 +113,11 @@ impl Journal {
     }
 }
 
-/// An open file of [`RESERVE`] bytes that has no name any more.
-fn reserve(path: &Path) -> Result<File, JournalError> {
+/// An open file of `room` bytes that has no name any more.
+fn reserve(path: &Path, room: i64) -> Result<File, JournalError> {
     let file = File::create(path).map_err(JournalError::at(path))?;
     fs::remove_file(path).map_err(JournalError::at(path))?;
-    match fallocate(&file, FallocateFlags::empty(), 0, RESERVE) {
+    match fallocate(&file, FallocateFlags::empty(), 0, room) {
         // File systems without fallocate cannot promise room; the final write then reports what happens.
         Ok(()) | Err(nix::Error::EOPNOTSUPP) => Ok(file),
         Err(error) => Err(JournalError::at(path)(error.into())),
@@ -134,6 +145,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use tbi_bench::plan::Profile;
     use tbi_bench::protocol::Arm;
     use tbi_bench::units::Span;
 
@@ -155,7 +167,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("run.json"), "earlier").unwrap();
         fs::write(dir.path().join("blocks.jsonl"), "of a run that was killed").unwrap();
-        let mut journal = Journal::open(dir.path(), "{}").unwrap();
+        let mut journal = Journal::open(dir.path(), "{}", 4096).unwrap();
         journal.append(&block(0)).unwrap();
         journal.append(&block(1)).unwrap();
         assert!(!dir.path().join("reserve").exists(), "a killed run would leave it behind");
@@ -169,11 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn long_campaigns_reserve_more() {
+        let (short, full) = (Plan::of_profile(Profile::Short), Plan::of_profile(Profile::Full));
+        assert!(room(&short) < 34 << 20, "{}", room(&short));
+        // 330 trials of 325 s, some 350 bytes of JSON for each second.
+        assert!(room(&full) > 330 * 325 * 350 + LEAST_ROOM, "{}", room(&full));
+        assert!(room(&Plan { pairs: 1000, ..full }) > 0);
+    }
+
+    #[test]
     fn a_folder_that_cannot_be_made_is_named_with_a_remedy() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = Journal::open(&file.join("run"), "{}").unwrap_err().to_string();
+        let error = Journal::open(&file.join("run"), "{}", 4096).unwrap_err().to_string();
         assert!(error.contains("file/run") && error.contains("--out"), "{error}");
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     let plan = arguments.resolve()?;
     let out = arguments.out.clone().unwrap_or_else(default_out);
     let stop = Shutdown::on_signals()?;
-    let mut journal = Journal::open(&out, &serde_json::to_string_pretty(&plan)?)?;
+    let mut journal = Journal::open(&out, &serde_json::to_string_pretty(&plan)?, journal::room(&plan))?;
     let started = jiff::Timestamp::now();
     let measured = measure(&plan, &arguments.authorities, &mut journal, stop).await;
     let record = assemble::record(
