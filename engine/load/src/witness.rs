@@ -13,22 +13,27 @@ pub struct ThreadShare {
     to: Instant,
     at_start: Option<(Instant, Duration)>,
     share: f64,
+    closed: bool,
 }
 
 impl ThreadShare {
-    /// Watches the window `from..=to`.
+    /// Watches the window `from..=to`; from now on if it has begun, as in a trial without ramps. To be called on the watched thread.
     #[must_use]
     pub fn new(from: Instant, to: Instant) -> Self {
-        Self { from, to, at_start: None, share: 0.0 }
+        let now = Instant::now();
+        let at_start = (now >= from).then(|| (now, thread_cpu()));
+        Self { from, to, at_start, share: 0.0, closed: false }
     }
 
     /// Takes a sample; returns the share of one core, 0..=1, since the first sample inside the window. To be called on the watched
-    /// thread, at the window's ends and as often as one likes between.
+    /// thread, at the window's ends and as often as one likes between. The first sample at or after the end is the last that counts,
+    /// however late a busy machine takes it: a little dilution says more than nothing.
     pub fn sample(&mut self) -> f64 {
         let now = Instant::now();
-        if now < self.from || (now > self.to + Duration::from_millis(50) && self.at_start.is_some()) {
+        if now < self.from || self.closed {
             return self.share;
         }
+        self.closed = now >= self.to;
         let used = thread_cpu();
         match self.at_start {
             None => self.at_start = Some((now, used)),
@@ -78,6 +83,31 @@ fn udp6_drops(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn burn(until: Instant) {
+        while Instant::now() < until {}
+    }
+
+    #[test]
+    fn a_window_that_has_begun_is_watched_at_once() {
+        let start = Instant::now();
+        let mut share = ThreadShare::new(start, start + Duration::from_secs(60));
+        burn(start + Duration::from_millis(20));
+        let first = share.sample();
+        assert!(first > 0.0 && first <= 1.0, "{first}");
+    }
+
+    #[test]
+    fn a_late_last_sample_counts_and_later_ones_do_not() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut share = ThreadShare::new(start, at(300));
+        burn(at(400));
+        let last = share.sample();
+        assert!(last > 0.0, "{last}");
+        burn(at(420));
+        assert_eq!(share.sample(), last);
+    }
 
     #[test]
     fn reads_the_kernels_counters_and_tolerates_their_absence() {

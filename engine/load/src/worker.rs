@@ -377,8 +377,7 @@ async fn tick(worker: Rc<Worker>, ticks: mpsc::Sender<TickPart>, busy: Rc<Cell<f
     loop {
         let at = from + Duration::from_secs(1);
         for boundary in [sustain, ramp_down] {
-            // A phase of no length puts its end on the very start of the trial.
-            if from <= boundary && boundary <= at {
+            if from < boundary && boundary <= at {
                 tokio::time::sleep_until(boundary.into()).await;
                 busy.set(cpu.sample());
             }

@@ -7,7 +7,7 @@ use common::{Stand, order};
 use tbi_bench::control::engine::{Arrivals, Load};
 use tbi_bench::object::Object;
 use tbi_bench::protocol::Protocol;
-use tbi_bench::units::{Rate, Span};
+use tbi_bench::units::Rate;
 
 #[test]
 fn closed_loop_keeps_connections_busy_on_every_protocol() {
@@ -62,15 +62,6 @@ fn what_the_end_of_the_trial_cuts_off_is_unfinished_and_nobodys_fault() {
         assert!(attempts.failed == 0 && report.errors.is_empty(), "{protocol}: {:?}", report.errors);
         assert!(attempts.succeeded > 0 && attempts.unfinished > 0, "{protocol}: {attempts:?}");
     }
-}
-
-#[test]
-fn the_busiest_worker_is_known_without_a_ramp_up_too() {
-    let stand = Stand::start(1);
-    let mut order = order(&stand, Protocol::H1);
-    (order.phases.init, order.phases.ramp_up) = (Span::ZERO, Span::ZERO);
-    order.phases.sustain = Span::from_millis(700);
-    assert!(stand.run(order).witness.busiest_worker > 0.0);
 }
 
 #[test]

@@ -107,21 +107,20 @@ fn poll_exchange(
             seen = true;
             feed(parser, plain, &mut ended)
         }))?;
-        if !seen && received == Received::Data {
-            continue;
-        }
         let now = Instant::now();
-        let first_byte = *first_byte.get_or_insert(now);
-        if ended {
-            return Poll::Ready(Ok(Times { first_byte, last_byte: now }));
+        if seen || received == Received::End {
+            let first_byte = *first_byte.get_or_insert(now);
+            if ended {
+                return Poll::Ready(Ok(Times { first_byte, last_byte: now }));
+            }
+            if received == Received::End {
+                return Poll::Ready(match parser.finish() {
+                    Ok(true) => Ok(Times { first_byte, last_byte: now }),
+                    Ok(false) | Err(_) => Err(Failure::truncated(true)),
+                });
+            }
         }
-        if received == Received::End {
-            return Poll::Ready(match parser.finish() {
-                Ok(true) => Ok(Times { first_byte, last_byte: now }),
-                Ok(false) | Err(_) => Err(Failure::truncated(true)),
-            });
-        }
-        // A peer that never stops sending would never let the timer be asked.
+        // A peer that never stops sending, be it empty records, would never let the timer be asked.
         if watchdog.has_passed(now) {
             return Poll::Ready(Err(Failure::request_timeout()));
         }
