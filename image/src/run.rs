@@ -69,6 +69,10 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     say("building the measuring programs in release (minutes the first time, seconds later)");
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--release", "--locked"]);
+    if let Some(commit) = workspace.commit() {
+        // The agent writes it into every record, so that "same build" can be checked.
+        cargo.env("TBI_COMMIT", commit);
+    }
     for daemon in DAEMONS {
         cargo.args(["--package", daemon]);
     }

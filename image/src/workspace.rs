@@ -54,6 +54,17 @@ impl Workspace {
         &self.root
     }
 
+    /// Commit of the checkout, with `-dirty` when the tree has changes; `None` outside git.
+    pub(crate) fn commit(&self) -> Option<String> {
+        let output = Command::new("git")
+            .args(["describe", "--always", "--abbrev=12", "--dirty"])
+            .current_dir(&self.root)
+            .output()
+            .ok()
+            .filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    }
+
     /// Directory for what this tool writes: runs, tables.
     pub(crate) fn output(&self) -> PathBuf {
         self.target.join("tbi")

@@ -117,6 +117,13 @@ fn lab_kill_9_leaves_nothing_behind() {
     assert_eq!(fs::read_to_string("/proc/self/mounts").unwrap(), mounts);
     assert_eq!(fs::read_to_string("/proc/net/dev").unwrap().lines().count(), links);
     drop(running);
+
+    // Nobody was left to close the run; that can be done at any time later.
+    let closed = run(Command::new(program("tbi-agent")).args(["lab", "close"]).arg(lab.out()), Duration::from_secs(20));
+    assert_eq!(closed.code(), 0, "{}", closed.stderr);
+    let record = lab.record();
+    assert_eq!((&record["status"], &record["valid"]), (&"interrupted".into(), &false.into()));
+    assert!(record["reasons"][0].as_str().unwrap().contains("agent was killed"));
 }
 
 #[test]

@@ -36,6 +36,12 @@ enum Command {
 enum LabCommand {
     Run(Box<run::options::RunArgs>),
     Exec(lab_exec::ExecArgs),
+    /// Makes a record of a run whose agent was killed, from the blocks it left; `run` does so by itself in its default folder.
+    Close {
+        /// Folder of the run.
+        #[arg(value_name = "DIR")]
+        dir: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -49,6 +55,11 @@ fn main() -> ExitCode {
 }
 
 fn start(command: Command) -> anyhow::Result<ExitCode> {
+    if let Command::Lab(LabCommand::Close { dir }) = command {
+        let record = run::close::close(&dir)?;
+        eprintln!("closed: {}", record.reasons.first().map_or("", String::as_str));
+        return Ok(ExitCode::SUCCESS);
+    }
     // Before the first thread: the kernel gives user namespaces to single-threaded processes only.
     if let sandbox::Entered::Ended(code) = sandbox::enter()? {
         return Ok(code);
@@ -58,6 +69,8 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Lab(LabCommand::Run(arguments)) => runtime.block_on(run::run(*arguments)),
         Command::Lab(LabCommand::Exec(arguments)) => runtime.block_on(arguments.run()),
+        // Handled above, without namespaces.
+        Command::Lab(LabCommand::Close { .. }) => Ok(ExitCode::SUCCESS),
         Command::LabShell(shell) => runtime.block_on(shell.run()),
     }
 }

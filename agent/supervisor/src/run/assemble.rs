@@ -45,7 +45,11 @@ pub(crate) fn record(plan: Plan, harvest: Harvest, facts: Facts) -> RunRecord {
         id: facts.id,
         started: facts.started,
         ended: facts.ended,
-        tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        tool: Tool {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("TBI_COMMIT").map(str::to_owned),
+        },
         status: conclusion.status,
         valid: conclusion.valid,
         reasons: conclusion.reasons,

@@ -5,7 +5,7 @@
 //! reserve is a file without a name, so that not even a killed run leaves it behind.
 //! Files are replaced by temporary file, fsync, rename, fsync of the folder.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +44,12 @@ pub(crate) enum JournalError {
         /// File that was being written.
         path: PathBuf,
     },
+    /// Another run writes there.
+    #[error("Another run is under way in {}; choose another folder with --out or wait for its end.", .dir.display())]
+    InUse {
+        /// Folder.
+        dir: PathBuf,
+    },
     /// Any other failure.
     #[error("The run's record {} cannot be written: {source}; check the folder's permissions or choose another one with --out.", .path.display())]
     Io {
@@ -72,6 +78,11 @@ impl Journal {
     /// [`JournalError`].
     pub(crate) fn open(dir: &Path, plan_json: &str, room: i64) -> Result<Self, JournalError> {
         fs::create_dir_all(dir).map_err(JournalError::at(dir))?;
+        if File::open(dir.join("blocks.jsonl"))
+            .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+        {
+            return Err(JournalError::InUse { dir: dir.to_owned() });
+        }
         for name in ["run.json", "report.html", "blocks.jsonl"] {
             let old = dir.join(name);
             if old.exists() {
@@ -83,6 +94,8 @@ impl Journal {
         let path = dir.join("blocks.jsonl");
         let blocks =
             OpenOptions::new().create(true).write(true).truncate(true).open(&path).map_err(JournalError::at(&path))?;
+        // The lock tells a run under way from one whose agent was killed; see `close`.
+        blocks.try_lock().map_err(|error| JournalError::at(&path)(error.into()))?;
         Ok(Self { dir: dir.to_owned(), blocks, reserve })
     }
 
@@ -108,9 +121,17 @@ impl Journal {
     /// [`JournalError`]; `blocks.jsonl` is untouched in any case.
     pub(crate) fn finish(self, run_json: &str, report_html: Option<&str>) -> Result<(), JournalError> {
         drop(self.reserve);
-        replace(&self.dir.join("run.json"), run_json.as_bytes())?;
-        report_html.map_or(Ok(()), |html| replace(&self.dir.join("report.html"), html.as_bytes()))
+        write_final(&self.dir, run_json, report_html)
     }
+}
+
+/// Writes the final files of a run.
+///
+/// # Errors
+/// [`JournalError`].
+pub(crate) fn write_final(dir: &Path, run_json: &str, report_html: Option<&str>) -> Result<(), JournalError> {
+    replace(&dir.join("run.json"), run_json.as_bytes())?;
+    report_html.map_or(Ok(()), |html| replace(&dir.join("report.html"), html.as_bytes()))
 }
 
 /// An open file of `room` bytes that has no name any more.

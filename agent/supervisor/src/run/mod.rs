@@ -8,10 +8,12 @@
 //! | [`drive`] | the loop |
 //! | [`journal`] | what is kept on disk, when |
 //! | [`assemble`] | the record |
+//! | [`close`] | what a killed agent left |
 //! | [`clock`], [`progress`], [`environment`] | what their names say |
 
 mod assemble;
 mod clock;
+pub(crate) mod close;
 mod drive;
 mod environment;
 mod floor;
@@ -46,6 +48,7 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     let out = arguments.out.clone().unwrap_or_else(default_out);
     let stop = Shutdown::on_signals()?;
     let mut journal = Journal::open(&out, &serde_json::to_string_pretty(&plan)?, journal::room(&plan))?;
+    close::abandoned(&out);
     let started = jiff::Timestamp::now();
     let measured = measure(&plan, &arguments.authorities, &mut journal, stop).await;
     let record = assemble::record(

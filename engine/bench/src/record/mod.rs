@@ -111,6 +111,9 @@ pub struct Tool {
     pub name: String,
     /// Version.
     pub version: String,
+    /// Commit it was built from, when built by `cargo tbi run`; `-dirty` when the tree had changes.
+    #[serde(default)]
+    pub commit: Option<String>,
 }
 
 /// QUIC class of one arm.

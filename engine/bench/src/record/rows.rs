@@ -20,7 +20,8 @@ pub enum Kpi {
     TimeToFirstByte,
     /// Actual start to last byte (RFC 9411 TTLB); median of a trial.
     TimeToLastByte,
-    /// Time the path with the device adds to a request, without the server's share (A9); median of a trial.
+    /// Request sent to first byte, less the persona's handler (A9): what path, device and both TLS stacks add; median of a trial. Its
+    /// ON − BYPASS difference is the device's own share; its ratio says little, because BYPASS is not zero.
     DutAddedTime,
     /// Connections with a full handshake and one transaction each, per second, closed loop.
     ConnectionsPerSecond,

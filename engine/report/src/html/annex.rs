@@ -246,7 +246,13 @@ fn environment(record: &RunRecord) -> Table {
         ("Processes and links", environment.life.clone()),
         ("Router between device and personas", environment.isp.clone()),
         ("Workers", workers(environment.engine_workers, environment.persona_workers, environment.dut_workers)),
-        ("Program", format!("{} {}", record.tool.name, record.tool.version)),
+        (
+            "Program",
+            match &record.tool.commit {
+                Some(commit) => format!("{} {}, commit {commit}", record.tool.name, record.tool.version),
+                None => format!("{} {}", record.tool.name, record.tool.version),
+            },
+        ),
         ("ClientHello", words::tls(&record.plan)),
         ("ClientHello fingerprints", fingerprints(record)),
         ("Latency load", words::load(TrialKind::Latency, &record.plan)),

@@ -175,7 +175,7 @@ impl Sample {
             id: "20261121T101500Z-7f3a".to_owned(),
             started: "2026-11-21T10:15:00Z".to_owned(),
             ended: format!("2026-11-21T10:{:02}:{:02}Z", 15 + at / 60_000_000, at / 1_000_000 % 60),
-            tool: Tool { name: "cargo tbi".to_owned(), version: "0.1.0".to_owned() },
+            tool: Tool { name: "cargo tbi".to_owned(), version: "0.1.0".to_owned(), commit: Some("0123456789ab".to_owned()) },
             status: RunStatus::Completed,
             valid: true,
             reasons: if quick { vec!["Fewer than 6 pairs: every cost is indicative.".to_owned()] } else { Vec::new() },

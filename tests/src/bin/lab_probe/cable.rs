@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
+use tbi_bench::control::engine::TlsProfile;
 use tbi_bench::protocol::Protocol;
 use tbi_bench::units::Span;
 
@@ -23,7 +24,7 @@ impl Cable {
         let mut world = World::open()?;
         let mut before = 0;
         for protocol in Protocol::ALL {
-            let report = world.connections(protocol, Span::from_millis(300), 1).await?;
+            let report = world.connections(protocol, Span::from_millis(300), TlsProfile::default(), 1).await?;
             ensure!(report.attempts.succeeded > 0, "{protocol} does not work with the cable in: {:?}", report.errors);
             before += report.attempts.succeeded;
         }
@@ -36,7 +37,7 @@ impl Cable {
         }
         let mut after = 0;
         for protocol in Protocol::ALL {
-            let report = world.connections(protocol, Span::from_millis(300), 2).await?;
+            let report = world.connections(protocol, Span::from_millis(300), TlsProfile::default(), 2).await?;
             ensure!(report.attempts.scheduled > 0, "nothing was tried over {protocol}, so nothing is shown");
             after += report.attempts.succeeded;
         }

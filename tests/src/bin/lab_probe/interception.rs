@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
+use tbi_bench::control::engine::TlsProfile;
 use tbi_bench::control::practice_dut::{AltSvcPolicy, Behaviour, Forge, Mirror, QuicPolicy, Scope, TcpPolicy};
 use tbi_bench::proof::{Interception as Class, InterceptionCounts};
 use tbi_bench::protocol::Protocol;
@@ -68,11 +69,12 @@ fn cases() -> Vec<Case> {
         case(
             "downgrade",
             Behaviour { tcp: TcpPolicy::Decrypt, mirror: Mirror::Downgrade, ..route },
-            // The engine offers h2 alone for h2 and TLS 1.3 alone, so nothing comes up through a device that insists on less.
-            vec![(H3, EndToEnd)],
+            // h2 does not come up through a device that insists on HTTP/1.1; h1 is asked with TLS 1.2, on which this device insists.
+            vec![(H3, EndToEnd), (H1, Intercepted)],
         ),
         case("drop-route", Behaviour { drop_per_mille: 10, drop_scope: Scope::All, ..route }, all(EndToEnd)),
         case("drop-decrypt", Behaviour { drop_per_mille: 10, drop_scope: Scope::All, ..decrypt }, all(Intercepted)),
+        case("delay-decrypt", Behaviour { delay: Span::from_millis(2), ..decrypt }, all(Intercepted)),
         case("delay-route", Behaviour { delay: Span::from_millis(2), ..route }, all(EndToEnd)),
     ]
 }
@@ -88,7 +90,12 @@ impl Interception {
             world.behave(&case.behaviour).await?;
             let share = self.connections.div_ceil(case.expected.len() as u64);
             for &(protocol, class) in &case.expected {
-                let counts = collect(&mut world, protocol, share).await?;
+                let tls = if case.behaviour.mirror == Mirror::Downgrade && !protocol.is_quic() {
+                    World::tls12()
+                } else {
+                    TlsProfile::default()
+                };
+                let counts = collect(&mut world, protocol, tls, share).await?;
                 let right = counts.of(class);
                 let wrong = counts.intercepted + counts.end_to_end + counts.altered - right;
                 ensure!(
@@ -118,11 +125,11 @@ impl Interception {
 }
 
 /// Opens connections until `wanted` of them gave an answer.
-async fn collect(world: &mut World, protocol: Protocol, wanted: u64) -> Result<InterceptionCounts> {
+async fn collect(world: &mut World, protocol: Protocol, tls: TlsProfile, wanted: u64) -> Result<InterceptionCounts> {
     let mut counts = InterceptionCounts::default();
     let mut sustain = Span::from_millis(500);
     for round in 0..MOST_TRIALS {
-        let report = world.connections(protocol, sustain, round).await?;
+        let report = world.connections(protocol, sustain, tls.clone(), round).await?;
         ensure!(
             report.attempts.succeeded > 0,
             "not one {protocol} connection came up; the engine says {:?}",

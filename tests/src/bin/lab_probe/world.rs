@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use tbi_bench::control::engine::{
-    Load, Phases, ProbeOrder, ProbeReport, Target, TlsProfile, TrialOrder, TrialReport, TrialStatus, Trust,
+    CipherSuite, Group, Load, Phases, ProbeOrder, ProbeReport, Target, TlsProfile, TlsVersions, TrialOrder,
+    TrialReport, TrialStatus, Trust,
 };
 use tbi_bench::control::practice_dut::Behaviour;
 use tbi_bench::object::Object;
@@ -73,8 +74,23 @@ impl World {
         Ok(self.engine.post_json("/v1/probes", &order).await?)
     }
 
+    /// TLS 1.2 with a curve that its certificates may use.
+    pub(crate) fn tls12() -> TlsProfile {
+        TlsProfile {
+            versions: TlsVersions::Tls12,
+            suites: vec![CipherSuite::Aes128Gcm],
+            groups: vec![Group::X25519, Group::P256],
+        }
+    }
+
     /// Closed loop, one transaction per connection, for `sustain`.
-    pub(crate) async fn connections(&mut self, protocol: Protocol, sustain: Span, seed: u64) -> Result<TrialReport> {
+    pub(crate) async fn connections(
+        &mut self,
+        protocol: Protocol,
+        sustain: Span,
+        tls: TlsProfile,
+        seed: u64,
+    ) -> Result<TrialReport> {
         self.trials += 1;
         let order = TrialOrder {
             protocol,
@@ -85,7 +101,7 @@ impl World {
             targets: self.targets.clone(),
             sources: self.sources.clone(),
             trust: self.trust.clone(),
-            tls: TlsProfile::default(),
+            tls,
             handshake_timeout: Span::from_secs(5),
             request_timeout: Span::from_secs(5),
             seed,
