@@ -58,6 +58,8 @@ pub struct DutCounters {
     pub decrypted: Option<u64>,
     /// Connections it gave up on.
     pub failed: Option<u64>,
+    /// Packets it lost although its configuration did not ask for loss.
+    pub overrun: Option<u64>,
     /// CPU it used, where it runs on this machine.
     pub cpu: Option<CpuTime>,
 }

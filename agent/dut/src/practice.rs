@@ -115,6 +115,7 @@ impl DutAdapter for PracticeDut {
             Ok(DutCounters {
                 decrypted: Some(counters.tcp_decrypted + counters.quic_decrypted),
                 failed: Some(counters.failed),
+                overrun: Some(counters.packets_overrun),
                 cpu: Some(counters.cpu),
             })
         }

@@ -61,7 +61,7 @@ pub fn metrics(gateway: &Gateway) -> String {
         ),
         (
             "tbi_dut_delay_overrun_total",
-            "Packets lost because their announcement found no room; a measurement with any is void.",
+            "Packets lost because their announcement found no room; a run during which there were any is void.",
             tally.packets_overrun(),
         ),
     ];

@@ -186,6 +186,7 @@ impl Gateway {
             leaves_forged: tally.leaves_forged(),
             packets_dropped: dropped + blocked,
             packets_delayed: tally.packets_delayed(),
+            packets_overrun: tally.packets_overrun(),
             cpu: tbi_daemon::cpu_time(),
         })
     }

@@ -250,6 +250,13 @@ impl<'a> Driver<'a> {
                     block.trials.push(trial_record(&spec, at, &measured));
                     block.timings.push((spec, measured.report.timings.clone()));
                 }
+                if measured.overrun > 0 {
+                    return Event::Failed(Stop::Invalidate(format!(
+                        "The device lost {} packets against its will during {spec}, because its delay line was full; ask for a lower rate or \
+                         a shorter delay and run again.",
+                        measured.overrun
+                    )));
+                }
                 Event::TrialEnded(Box::new(measured.report))
             }
             Err(error) => Event::Failed(Stop::Interrupt(error.to_string())),

@@ -15,7 +15,7 @@ use tbi_bench::netplan::{NetworkPlan, Path};
 use tbi_bench::plan::Plan;
 use tbi_bench::protocol::{Arm, Protocol};
 use tbi_daemon::{BYE, ClientError, UnixClient};
-use tbi_dut::{DecryptMode, DutAdapter, DutError, Snapshot};
+use tbi_dut::{DecryptMode, DutAdapter, DutCounters, DutError, Snapshot};
 use tokio::sync::Mutex;
 
 use crate::network::{NetworkError, NetworkHost};
@@ -97,6 +97,8 @@ pub(crate) struct Measured {
     pub personas_cpu_us: Option<u64>,
     /// CPU of the device, µs.
     pub dut_cpu_us: Option<u64>,
+    /// Packets the device lost against its will during the trial.
+    pub overrun: u64,
 }
 
 impl Floor {
@@ -152,7 +154,7 @@ impl Floor {
             let operation = format!("{operation} {spec}");
             move |source| FloorError::Daemon { daemon: "load engine", operation, source }
         };
-        let (personas_before, dut_before) = (self.personas_cpu().await, self.dut_cpu().await);
+        let (personas_before, dut_before) = (self.personas_cpu().await, self.dut_counters().await);
         let path = format!("/v1/trials/{id}");
         let _accepted: serde_json::Value = self.engine.put_json(&path, &order).await.map_err(fail("begin"))?;
         let limit = plan.trial_length().duration() + plan.request_timeout.duration() + GRACE;
@@ -166,10 +168,12 @@ impl Floor {
             }
         };
         let since = |before: Option<CpuTime>, after: Option<CpuTime>| Some(after?.since(before?).total_us());
+        let dut_after = self.dut_counters().await;
         Ok(Measured {
             report,
             personas_cpu_us: since(personas_before, self.personas_cpu().await),
-            dut_cpu_us: since(dut_before, self.dut_cpu().await),
+            dut_cpu_us: since(dut_before.cpu, dut_after.cpu),
+            overrun: dut_after.overrun.unwrap_or(0).saturating_sub(dut_before.overrun.unwrap_or(0)),
         })
     }
 
@@ -192,8 +196,9 @@ impl Floor {
         self.personas.get_json::<PersonasStatus>("/v1/status").await.ok().map(|status| status.cpu)
     }
 
-    async fn dut_cpu(&self) -> Option<CpuTime> {
-        self.dut.counters().await.ok().and_then(|counters| counters.cpu)
+    /// Nothing when it cannot be asked: the next switch of its mode tells.
+    async fn dut_counters(&self) -> DutCounters {
+        self.dut.counters().await.unwrap_or_default()
     }
 }
 

@@ -165,6 +165,8 @@ pub struct Counters {
     pub packets_dropped: u64,
     /// Packets delayed on purpose.
     pub packets_delayed: u64,
+    /// Packets lost against its will, because the delay line had no room for their announcement.
+    pub packets_overrun: u64,
     /// CPU used.
     pub cpu: CpuTime,
 }
