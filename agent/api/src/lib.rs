@@ -1,0 +1,37 @@
+//! The words in which the agent is spoken to on its socket: by the console, the dashboard, tests and whoever automates a box.
+//!
+//! Types only, one module per noun; [`client`] wraps the transport of `tbi-daemon` for programs that ask. Nothing here decides. The agent
+//! also answers `/health/live`, `/health/ready`, `/health/startup`, `/metrics` and `/openapi.json` like every daemon, and gives errors as
+//! RFC 9457 problem documents.
+//!
+//! | method and path | body | answer |
+//! |---|---|---|
+//! | `GET /v1/status` | | [`status::Status`]: what the console shows |
+//! | `GET /v1/health` | | [`health::Health`]: every part of the box, aggregated |
+//! | `GET /v1/identity` | | [`node::Identity`] |
+//! | `GET /v1/hardware` | | [`hardware::Hardware`] |
+//! | `GET /v1/capabilities` | | [`node::Capabilities`] |
+//! | `GET /v1/settings` | | [`settings::Snapshot`] |
+//! | `PUT /v1/settings` | [`settings::Change`] | [`settings::Snapshot`]; 409 when somebody else was faster |
+//! | `GET /v1/topology` | | [`settings::TopologyText`] |
+//! | `PUT /v1/topology` | [`settings::TopologyText`] | 200; 422 with the sentence when it cannot be built here |
+//! | `GET /v1/runs` | | list of [`runs::Run`], newest first |
+//! | `POST /v1/runs` | [`runs::Order`] | 202 [`runs::Run`]; 409 when one is under way |
+//! | `GET /v1/runs/{id}` | | [`runs::Run`] |
+//! | `DELETE /v1/runs/{id}` | | 202: will end `interrupted` |
+//! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), `bye` at its end |
+//! | `GET /v1/runs/{id}/record` | | the run record (`run.json`) |
+//! | `GET /v1/runs/{id}/report` | | the report (HTML) |
+//! | `POST /v1/power` | [`power::Order`] | 202 |
+
+pub mod client;
+pub mod hardware;
+pub mod health;
+pub mod node;
+pub mod power;
+pub mod runs;
+pub mod settings;
+pub mod status;
+
+/// Where the agent listens on an appliance.
+pub const AGENT_SOCKET: &str = "/run/tlsstress/agent.sock";

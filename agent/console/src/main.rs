@@ -1,0 +1,3 @@
+//! `tbi-console`: the status screen.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The agent's memory in SQLite: settings with their versions, and boots.
