@@ -1,8 +1,9 @@
 //! The built console on a pseudo-terminal, with an agent of ours behind the socket: what arrives on the line, byte by byte.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,9 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{park_timeout, spawn};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::pty::openpty;
-use nix::unistd::ttyname;
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use tbi_api::health::State;
 use tbi_api::status::{BootKind, BootReason, Slot, Status};
 
@@ -79,7 +79,7 @@ fn status(host_name: &str, second: u64) -> Status {
 
 /// The other end of the line.
 struct Line {
-    master: File,
+    master: PtyMaster,
     slave: File,
     path: PathBuf,
     seen: Vec<u8>,
@@ -87,10 +87,13 @@ struct Line {
 
 impl Line {
     fn new() -> Self {
-        let pty = openpty(None, None).unwrap();
-        let path = ttyname(&pty.slave).unwrap();
-        fcntl(&pty.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-        Self { master: pty.master.into(), slave: pty.slave.into(), path, seen: Vec::new() }
+        // Closed on exec, else the console would hold its own line open.
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let path = PathBuf::from(ptsname_r(&master).unwrap());
+        let slave = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(&path).unwrap();
+        Self { master, slave, path, seen: Vec::new() }
     }
 
     fn read(&mut self) {
