@@ -243,7 +243,7 @@ impl Machine {
         let _gone = self.monitor.try_ask("quit", json!(null));
         let _reaped = self.child.wait();
         match self.setup.take() {
-            Some(setup) => setup.from_disk(),
+            Some(setup) => setup.after_power_cut(),
             None => panic!("the machine was taken apart before"),
         }
     }

@@ -141,7 +141,7 @@ impl Setup {
     }
 
     /// After the power was cut, the machine starts anew from its disk.
-    pub(super) fn from_disk(mut self) -> Self {
+    pub(super) fn after_power_cut(mut self) -> Self {
         self.incoming = None;
         self
     }
