@@ -16,6 +16,9 @@ pub const MANAGEMENT_MAC: &str = "52:54:00:00:00:01";
 /// MAC address of the interface that can be chosen as trunk.
 pub const TRUNK_MAC: &str = "52:54:00:00:00:02";
 
+/// Where the machine's kernel finds that interface: alone behind the only port.
+pub(super) const TRUNK_PCI: &str = "0000:01:00.0";
+
 /// Files of a machine in its folder. Sockets are named without it (QEMU runs there), as paths of sockets may have 107 bytes only.
 pub(super) const DISK: &str = "disk.qcow2";
 pub(super) const VARIABLES: &str = "vars.fd";
@@ -182,7 +185,7 @@ impl Setup {
         if self.trunk {
             let ends = format!("local.type=unix,local.path={TRUNK_BOX},remote.type=unix,remote.path={TRUNK_TEST}");
             qemu.arg("-netdev").arg(format!("dgram,id=trunk,{ends}"));
-            // Behind a port of its own, from which it can be taken while the machine runs; and after the management interface by position.
+            // Behind a port of its own: its address is known, and it comes after the management interface by position.
             qemu.args(["-device", "pcie-root-port,id=port1,chassis=1"]);
             qemu.arg("-device").arg(format!("virtio-net-pci,id=nic1,bus=port1,netdev=trunk,mac={TRUNK_MAC},romfile="));
         }
