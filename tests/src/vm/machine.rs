@@ -82,8 +82,6 @@ impl Machine {
         let (network, state) = (setup.has_network(), setup.incoming().map(|state| format!("file:{}", state.display())));
         let mut machine = Self { setup: Some(setup), child, monitor, shell, trunk, api: None };
         if let Some(state) = state {
-            // QEMU would announce the machine's addresses to its new switch, with frames that the machine itself never sent.
-            let _nothing = machine.monitor.ask("migrate-set-parameters", json!({ "announce-rounds": 0 }));
             let _nothing = machine.monitor.ask("migrate-incoming", json!({ "uri": state }));
             until("the saved state", COMMAND, || {
                 let status = machine.monitor.ask("query-status", json!(null));
@@ -234,7 +232,7 @@ impl Machine {
         let _nothing = self.monitor.ask("set_link", json!({ "name": cable, "up": plugged }));
     }
 
-    /// Takes the trunk interface away while the machine runs. The kernel lets go of it, as QEMU 10.0 dies of a `device_del` here.
+    /// Takes the trunk interface away while the machine runs. The kernel lets go of it, as it would of a broken card.
     #[track_caller]
     pub fn remove_trunk(&mut self) {
         self.sh(&format!("echo 1 > /sys/bus/pci/devices/{TRUNK_PCI}/remove")).ok();
