@@ -59,8 +59,11 @@ fn with_a_trunk_nothing_connects_agents_and_isp_but_the_trunk() {
     assert!(!state.namespaces.contains(&Namespace::Dut));
     let pairs: BTreeSet<_> = state.links.iter().map(|link| (link.near.namespace, link.far.namespace)).collect();
     assert_eq!(pairs, BTreeSet::from([(Namespace::Isp, Namespace::Personas)]));
-    let uplinks: Vec<_> =
-        state.uplinks.iter().map(|it| (it.trunk, it.vlan.number(), it.end.namespace, it.end.interface.to_string())).collect();
+    let uplinks: Vec<_> = state
+        .uplinks
+        .iter()
+        .map(|it| (it.trunk, it.vlan.number(), it.end.namespace, it.end.interface.to_string()))
+        .collect();
     let expected = [
         (mac(), 20, Namespace::Agents, "vlan20".to_owned()),
         (mac(), 30, Namespace::Agents, "vlan30".to_owned()),
@@ -91,8 +94,7 @@ fn with_a_trunk_nothing_of_the_plan_is_the_machines_or_the_devices() {
             assert!(!state.addresses.iter().any(|it| it.address.addr() == device.address.addr()), "{device:?}");
         }
         // The ends that stay look as in the lab.
-        let rest: BTreeSet<_> =
-            lab.addresses.iter().filter(|it| it.end.namespace != Namespace::Dut).cloned().collect();
+        let rest: BTreeSet<_> = lab.addresses.iter().filter(|it| it.end.namespace != Namespace::Dut).cloned().collect();
         assert_eq!(state.addresses, rest);
     }
 }
@@ -113,7 +115,10 @@ fn without_the_trunk_everything_else_stands() {
             action,
             Action::SetTrunk(_) | Action::AddUplink(_) | Action::AddAddress(_) | Action::AddRoute(_)
         )));
-        assert!(matches!(&back[..4], [Action::SetTrunk(_), Action::AddUplink(_), Action::AddUplink(_), Action::AddUplink(_)]));
+        assert!(matches!(
+            &back[..4],
+            [Action::SetTrunk(_), Action::AddUplink(_), Action::AddUplink(_), Action::AddUplink(_)]
+        ));
         let practice = plan(path).state;
         assert_eq!(practice.without_trunk(), practice);
     }
@@ -133,9 +138,10 @@ fn with_frr_the_isp_has_no_route_of_ours_and_must_show_those_we_had() {
         }
         assert!(plan(path).expected.is_empty());
     }
-    let change: Vec<_> =
-        diff(&practice_frr(Path::ThroughDut).state, &practice_frr(Path::Reference).state);
-    assert!(!change.iter().any(|action| matches!(action, Action::AddRoute(route) if route.namespace == Namespace::Isp)));
+    let change: Vec<_> = diff(&practice_frr(Path::ThroughDut).state, &practice_frr(Path::Reference).state);
+    assert!(
+        !change.iter().any(|action| matches!(action, Action::AddRoute(route) if route.namespace == Namespace::Isp))
+    );
 }
 
 #[test]

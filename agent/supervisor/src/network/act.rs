@@ -28,7 +28,11 @@ use super::{NetworkError, PROTOCOL};
 /// The kernel makes `lo` first in every namespace (`LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
 
-pub(super) fn failed(room: &Room, doing: &'static str, object: impl Display) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
+pub(super) fn failed(
+    room: &Room,
+    doing: &'static str,
+    object: impl Display,
+) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
     let (place, object) = (room.place, object.to_string());
     move |error| NetworkError::Netlink { place, doing, object, reason: reason(error) }
 }
@@ -134,12 +138,8 @@ async fn route_message(room: &Room, route: &Route) -> Result<RouteMessage, Netwo
     let builder =
         RouteMessageBuilder::<IpAddr>::new().table_id(route.table.number()).protocol(RouteProtocol::Other(PROTOCOL));
     let object = || format!("route to {}", route.destination);
-    let refused = |reason: String| NetworkError::Netlink {
-        place: room.place,
-        doing: "describe",
-        object: object(),
-        reason,
-    };
+    let refused =
+        |reason: String| NetworkError::Netlink { place: room.place, doing: "describe", object: object(), reason };
     let builder = builder
         .destination_prefix(route.destination.addr(), route.destination.prefix_len())
         .map_err(|error| refused(error.to_string()))?;
@@ -195,7 +195,9 @@ pub(super) async fn set_sysctl(room: &Room, sysctl: Sysctl) -> Result<(), Networ
             tracing::debug!(%namespace, key, %error, "setting left as the machine has it");
             Ok(())
         }
-        (Err(source), Need::Required) => Err(NetworkError::Sysctl { place: Place::Bench(namespace), key, value, source }),
+        (Err(source), Need::Required) => {
+            Err(NetworkError::Sysctl { place: Place::Bench(namespace), key, value, source })
+        }
     }
 }
 

@@ -10,9 +10,7 @@ use super::place::Place;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
     /// A namespace could not be made, entered or removed.
-    #[error(
-        "cannot {doing} network namespace '{place}' ({source}); run inside the lab's private namespace or as root"
-    )]
+    #[error("cannot {doing} network namespace '{place}' ({source}); run inside the lab's private namespace or as root")]
     Namespace { place: Place, doing: &'static str, source: io::Error },
     /// The kernel refused a link, address, route or rule.
     #[error(

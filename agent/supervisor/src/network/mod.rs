@@ -121,11 +121,7 @@ impl NetworkHost {
     }
 
     /// The trunk as soon as it has a carrier, or as it is when patience ends.
-    async fn trunk_with_carrier(
-        &mut self,
-        trunk: MacAddress,
-        patience: Duration,
-    ) -> Result<TrunkReport, NetworkError> {
+    async fn trunk_with_carrier(&mut self, trunk: MacAddress, patience: Duration) -> Result<TrunkReport, NetworkError> {
         let deadline = Instant::now() + patience;
         let mut ticks = interval(CARRIER_EVERY);
         loop {

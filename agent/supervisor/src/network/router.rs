@@ -27,7 +27,8 @@ impl NetworkHost {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let found = if expected.is_empty() { Vec::new() } else { observe::main_routes(self.room(Namespace::Isp)?).await? };
+            let found =
+                if expected.is_empty() { Vec::new() } else { observe::main_routes(self.room(Namespace::Isp)?).await? };
             let in_force = |wanted: &&Route| {
                 let mut same = found.iter().filter(|route| route.destination == wanted.destination).peekable();
                 same.peek().is_some() && same.all(|route| route == *wanted)

@@ -164,7 +164,11 @@ pub(super) async fn set(machine: &Room, trunk: MacAddress) -> Result<String, Net
         removed.map_err(failed(machine, "remove", format!("an address of {}", nic.interface)))?;
     }
     let up = LinkUnspec::new_with_index(nic.index).up().build();
-    machine.netlink.link().set(up).execute().await.map_err(failed(machine, "start", format!("trunk {}", nic.interface)))?;
+    machine.netlink.link().set(up).execute().await.map_err(failed(
+        machine,
+        "start",
+        format!("trunk {}", nic.interface),
+    ))?;
     Ok(rules)
 }
 
@@ -229,7 +233,11 @@ pub(super) fn sub_interface(link: &LinkMessage, sublayer: Sublayer) -> Option<(u
         }
     }
     #[cfg(test)]
-    if sublayer == Sublayer::MacVlan && !link.attributes.iter().any(|it| matches!(it, LinkAttribute::LinkInfo(infos) if infos.contains(&LinkInfo::Kind(InfoKind::MacVlan)))) {
+    if sublayer == Sublayer::MacVlan
+        && !link.attributes.iter().any(
+            |it| matches!(it, LinkAttribute::LinkInfo(infos) if infos.contains(&LinkInfo::Kind(InfoKind::MacVlan))),
+        )
+    {
         return None;
     }
     if link.header.flags.contains(LinkFlags::Up) { vlan.zip(lower) } else { None }

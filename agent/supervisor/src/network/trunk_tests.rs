@@ -23,7 +23,11 @@ fn host() -> NetworkHost {
 }
 
 fn sh(script: &str) -> String {
-    let output = std::process::Command::new("sh").args(["-ec", script]).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-ec", script])
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -113,17 +117,26 @@ fn management_and_bench_cannot_reach_each_other() {
         sh("ip netns exec device ip neighbour flush dev port");
         assert_eq!(reaches("ping -c1 -W1 10.9.9.1"), "no\n", "the device reaches the machine");
         assert_eq!(reaches("ping -c1 -W1 192.168.7.1"), "no\n", "the device reaches management");
-        assert_eq!(sh("ip netns exec device ip neighbour show 10.9.9.1 nud reachable"), "", "the machine answers ARP on the trunk");
+        assert_eq!(
+            sh("ip netns exec device ip neighbour show 10.9.9.1 nud reachable"),
+            "",
+            "the machine answers ARP on the trunk"
+        );
         let to_device = UdpSocket::bind("10.9.9.1:0").unwrap().send_to(b"x", "10.9.9.2:9");
         assert!(to_device.is_err(), "the machine reaches the device");
         // It is strange to nobody in the bench: the firewall of the agents, and no route at all elsewhere.
         for namespace in ["agents", "isp", "personas"] {
-            let reached = sh(&format!("ip netns exec {namespace} ping -c1 -W1 192.168.7.1 >/dev/null 2>&1 && echo yes || echo no"));
+            let reached = sh(&format!(
+                "ip netns exec {namespace} ping -c1 -W1 192.168.7.1 >/dev/null 2>&1 && echo yes || echo no"
+            ));
             assert_eq!(reached, "no\n", "{namespace} reaches management");
         }
         assert!(TcpStream::connect_timeout(&persona_of_both_families(7)[0], Duration::from_millis(300)).is_err());
         let links = sh("ip -o link");
-        assert!(!links.contains("vlan") && !links.contains("reference"), "of the plan in the machine's namespace: {links}");
+        assert!(
+            !links.contains("vlan") && !links.contains("reference"),
+            "of the plan in the machine's namespace: {links}"
+        );
 
         host.release_trunk().await.unwrap();
         assert!(!sh("nft list tables").contains("tbi_trunk"));
@@ -138,7 +151,9 @@ fn trunk_missing() {
         assert_eq!((laid.trunk.state, laid.trunk.interface.as_str()), (TrunkState::Missing, ""));
         assert_eq!(
             laid.trunk.sentence,
-            format!("the trunk NIC {MAC} is not in this machine; put it back, or choose another trunk or the practice DUT in the settings")
+            format!(
+                "the trunk NIC {MAC} is not in this machine; put it back, or choose another trunk or the practice DUT in the settings"
+            )
         );
         assert!(laid.steps > 0, "the rest is laid");
         assert_eq!(host.lay(&plan(Path::ThroughDut)).await.unwrap().steps, 0);
@@ -201,7 +216,11 @@ fn two_nics_with_the_trunks_address() {
         sh(&format!("ip link add ens5 address {MAC} type veth peer name other"));
         let laid = host().lay(&plan(Path::ThroughDut)).await.unwrap();
         assert_eq!(laid.trunk.state, TrunkState::Missing);
-        assert!(laid.trunk.sentence.contains("ens4") && laid.trunk.sentence.contains("ens5"), "{}", laid.trunk.sentence);
+        assert!(
+            laid.trunk.sentence.contains("ens4") && laid.trunk.sentence.contains("ens5"),
+            "{}",
+            laid.trunk.sentence
+        );
     });
 }
 
@@ -211,7 +230,10 @@ fn trunk_is_the_management_nic() {
         plug_in_device();
         sh("ip link set ens4 up && ip address add 192.168.7.5/24 dev ens4 && ip route add default via 192.168.7.1");
         let refused = host().lay(&plan(Path::ThroughDut)).await.unwrap_err().to_string();
-        assert!(refused.contains("ens4") && refused.contains("default route; choose another NIC as trunk"), "{refused}");
+        assert!(
+            refused.contains("ens4") && refused.contains("default route; choose another NIC as trunk"),
+            "{refused}"
+        );
         assert!(sh("ip -o address show dev ens4").contains("192.168.7.5"), "management is left alone");
     });
 }

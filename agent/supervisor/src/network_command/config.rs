@@ -53,11 +53,15 @@ pub(crate) enum ConfigError {
     TooLarge { path: PathBuf },
     #[error("{path} is not a network configuration ({detail}); let the agent write it again")]
     Json { path: PathBuf, detail: String },
-    #[error("{path} has version {found}, and this program reads version {VERSION}; let the agent of this image write it")]
+    #[error(
+        "{path} has version {found}, and this program reads version {VERSION}; let the agent of this image write it"
+    )]
     Version { path: PathBuf, found: u32 },
     #[error(transparent)]
     Topology(#[from] TopologyError),
-    #[error("topology.yaml asks for deployment_nodes '{nodes}', and this box builds 'single'; set deployment_nodes: single")]
+    #[error(
+        "topology.yaml asks for deployment_nodes '{nodes}', and this box builds 'single'; set deployment_nodes: single"
+    )]
     Nodes { nodes: DeploymentNodes },
     #[error(
         "topology.yaml names the DUT '{dut}', but no trunk NIC leads to one; choose a trunk in the settings, or set dut_type: practice"

@@ -45,8 +45,7 @@ pub(super) enum OutcomeError {
 impl Outcome {
     /// Of a path that is laid unless somebody says otherwise.
     pub(super) fn new(path: Path) -> Self {
-        let trunk =
-            TrunkReport { state: TrunkState::NotUsed, interface: String::new(), sentence: String::new() };
+        let trunk = TrunkReport { state: TrunkState::NotUsed, interface: String::new(), sentence: String::new() };
         Self { path, ok: true, steps: 0, sentence: String::new(), trunk }
     }
 

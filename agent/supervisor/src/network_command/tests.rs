@@ -52,7 +52,9 @@ fn a_path_is_laid_and_told() {
 fn wrong_configurations() {
     in_namespaces("network_command::tests::wrong_configurations", || async {
         let shipped = include_str!("../../../../engine/bench/topology.yaml");
-        let with_topology = |text: &str| serde_json::json!({ "version": 1, "topology": text, "trunk": null, "isp": "static" }).to_string();
+        let with_topology = |text: &str| {
+            serde_json::json!({ "version": 1, "topology": text, "trunk": null, "isp": "static" }).to_string()
+        };
         let cases = [
             ("not json", "nonsense".to_owned(), "is not a network configuration"),
             ("empty", String::new(), "is not a network configuration"),
@@ -60,13 +62,21 @@ fn wrong_configurations() {
             ("absent field", PRACTICE.replace("\"trunk\": null,", ""), "missing field `trunk`"),
             ("absent topology", PRACTICE.replace("\"topology\": null,", ""), "missing field `topology`"),
             ("version of tomorrow", PRACTICE.replace(": 1", ": 2"), "has version 2"),
-            ("wrong MAC", PRACTICE.replace("\"trunk\": null", "\"trunk\": { \"mac\": \"ff:ff:ff:ff:ff:ff\" }"), "is not the MAC address of a NIC"),
+            (
+                "wrong MAC",
+                PRACTICE.replace("\"trunk\": null", "\"trunk\": { \"mac\": \"ff:ff:ff:ff:ff:ff\" }"),
+                "is not the MAC address of a NIC",
+            ),
             ("wrong ISP", PRACTICE.replace("static", "bird"), "unknown variant"),
             ("too large", " ".repeat(300_000), "is larger than"),
             ("wrong topology file", with_topology("colour: blue"), "topology.yaml cannot be read"),
             ("overlapping topology", with_topology(&shipped.replace("172.17.0.0/16", "172.16.0.0/16")), "overlaps"),
             ("two boxes", with_topology(&shipped.replace("single", "dual")), "set deployment_nodes: single"),
-            ("a device without a trunk", with_topology(&shipped.replace("dut_type: practice", "dut_type: forti_gate")), "no trunk NIC leads to one"),
+            (
+                "a device without a trunk",
+                with_topology(&shipped.replace("dut_type: practice", "dut_type: forti_gate")),
+                "no trunk NIC leads to one",
+            ),
         ];
         for (name, config, expected) in cases {
             let (ok, outcome) = apply(PathName::ThroughDut, &config, false).await;
@@ -142,6 +152,10 @@ impl Drop for Frr {
 async fn start_frr() -> Frr {
     use std::os::unix::fs::PermissionsExt as _;
     let files = FrrFiles::new(&Topology::builtin());
+    // FRR wants its user to be in the group of its terminals; here there is but one user and one group.
+    fs::write("/run/group", "root:x:0:\nfrrvty:x:0:root\n").unwrap();
+    let flags = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some("/run/group"), "/etc/group", None::<&str>, flags, None::<&str>).unwrap();
     for folder in ["/run/frr", "/run/etc"] {
         fs::create_dir_all(folder).unwrap();
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
@@ -155,13 +169,21 @@ async fn start_frr() -> Frr {
             continue;
         }
         let options = files.daemons.lines().find_map(|line| line.strip_prefix(&format!("{daemon}_options="))).unwrap();
-        let child = std::process::Command::new("ip")
-            .args(["netns", "exec", "isp", &program])
-            .args(options.trim_matches('"').split(' '))
-            .args(["-u", "root", "-g", "root", "-i", &format!("/run/frr/{daemon}.pid"), "--vty_socket", "/run/frr"])
-            .args(["-z", "/run/frr/zserv.api", "-f", "/dev/null"])
-            .spawn()
-            .unwrap();
+        let mut command = std::process::Command::new("ip");
+        command.args(["netns", "exec", "isp", &program]).args(options.trim_matches('"').split(' ')).args([
+            "-u",
+            "root",
+            "-g",
+            "root",
+            "-i",
+            &format!("/run/frr/{daemon}.pid"),
+            "--vty_socket",
+            "/run/frr",
+        ]);
+        if daemon != "mgmtd" {
+            command.args(["-z", "/run/frr/zserv.api"]);
+        }
+        let child = command.spawn().unwrap();
         frr.0.push(child);
         let socket = PathBuf::from(format!("/run/frr/{daemon}.vty"));
         let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
@@ -172,7 +194,8 @@ async fn start_frr() -> Frr {
     }
     let check = |arguments: &[&str]| {
         let mut command = std::process::Command::new("vtysh");
-        let output = command.args(["--vty_socket", "/run/frr", "--config_dir", "/run/etc"]).args(arguments).output().unwrap();
+        let output =
+            command.args(["--vty_socket", "/run/frr", "--config_dir", "/run/etc"]).args(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !said.contains('%'), "vtysh {arguments:?}: {said}");
     };

@@ -45,8 +45,7 @@ service integrated-vtysh-config
             IpNet::V4(_) => "ip route",
             IpNet::V6(_) => "ipv6 route",
         };
-        let _ =
-            writeln!(text, "{command} {} {} {} {}", route.prefix, route.next_hop, route.interface, route.distance);
+        let _ = writeln!(text, "{command} {} {} {} {}", route.prefix, route.next_hop, route.interface, route.distance);
     }
     text.push_str("!\nend\n");
     text

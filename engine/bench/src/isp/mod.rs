@@ -81,8 +81,12 @@ pub fn static_routes(topology: &Topology) -> Vec<StaticRoute> {
     let mut routes = Vec::new();
     for inside in topology.inside() {
         for ((prefix, around), through) in inside.prefixes().into_iter().zip(around).zip(through) {
-            let route =
-                |next_hop, interface: &Interface, distance| StaticRoute { prefix, next_hop, interface: interface.clone(), distance };
+            let route = |next_hop, interface: &Interface, distance| StaticRoute {
+                prefix,
+                next_hop,
+                interface: interface.clone(),
+                distance,
+            };
             routes.push(route(around, &Interface::reference(), REFERENCE_DISTANCE));
             routes.push(route(through, &edge, EDGE_DISTANCE));
         }

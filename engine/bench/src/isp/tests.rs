@@ -93,9 +93,15 @@ fn route_missing() {
 #[test]
 fn route_next_hop_missing() {
     let sentence = spoilt("next-hop 200.130.0.1 {", "next-hop 200.130.0.9 {");
-    assert!(sentence.starts_with("no route to 172.16.0.0/16 over 200.130.0.1; add `set protocols static route"), "{sentence}");
+    assert!(
+        sentence.starts_with("no route to 172.16.0.0/16 over 200.130.0.1; add `set protocols static route"),
+        "{sentence}"
+    );
     let sentence = spoilt("next-hop 2001:2:0:ffff::1 {", "next-hop 2001:2:0:ffff::1 {\n disable");
-    assert!(sentence.contains("set protocols static route6 fd00:172:16::/48 next-hop 2001:2:0:ffff::1 distance 1"), "{sentence}");
+    assert!(
+        sentence.contains("set protocols static route6 fd00:172:16::/48 next-hop 2001:2:0:ffff::1 distance 1"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -150,7 +156,11 @@ fn node() -> impl Strategy<Value = Node> {
     let leaf = (name, value.clone()).prop_map(|(name, value)| Node { name, value, children: None });
     leaf.prop_recursive(4, 24, 4, move |inner| {
         let children = proptest::collection::vec(inner, 0..4);
-        (name, value.clone(), children).prop_map(|(name, value, children)| Node { name, value, children: Some(children) })
+        (name, value.clone(), children).prop_map(|(name, value, children)| Node {
+            name,
+            value,
+            children: Some(children),
+        })
     })
 }
 

@@ -54,7 +54,8 @@ pub fn diff(from: &NetworkState, to: &NetworkState) -> Vec<Action> {
     actions.extend(routes.cloned().map(Action::RemoveRoute));
     let addresses = from.addresses.difference(&to.addresses).filter(|address| !lost_end(&address.end));
     actions.extend(addresses.cloned().map(Action::RemoveAddress));
-    let links = lost_links.iter().filter(|link| !(gone(link.near.namespace) || gone(link.far.namespace)));
+    // A namespace that goes takes its links along, but in its own time; an end in one that stays must not linger.
+    let links = lost_links.iter().filter(|link| !(gone(link.near.namespace) && gone(link.far.namespace)));
     actions.extend(links.map(|&link| Action::RemoveLink(link.clone())));
     let uplinks = lost_uplinks.iter().filter(|uplink| !gone(uplink.end.namespace));
     actions.extend(uplinks.map(|&uplink| Action::RemoveUplink(uplink.clone())));

@@ -62,7 +62,9 @@ pub struct Tree {
 pub enum ReadError {
     #[error("config.boot is larger than {MAX_TEXT} bytes; check that it is the right file")]
     TooLarge,
-    #[error("line {line} of config.boot {what}; export the configuration again with `save`, and do not edit it by hand")]
+    #[error(
+        "line {line} of config.boot {what}; export the configuration again with `save`, and do not edit it by hand"
+    )]
     Line { line: usize, what: &'static str },
     #[error("config.boot has more than {MAX_NODES} statements; check that it is the right file")]
     TooMany,
