@@ -49,6 +49,8 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("openssl", "openssl"),
     tool("sslsplit", "sslsplit"),
     tool("h2load", "nghttp2-client"),
+    tool("/usr/lib/frr/zebra", "frr"),
+    tool("ping", "iputils-ping"),
     // It brings no program, and slim images leave its documentation out; these are what it needs and hardly anybody else.
     tool("/usr/share/python-wheels", "python3-venv"),
 ];

@@ -1,8 +1,10 @@
-//! `tbi-agent`: the agent. In the lab it is the supervisor of one run (`lab run`) or of a lab to look around in (`lab exec`).
+//! `tbi-agent`: the agent. In the lab it is the supervisor of one run (`lab run`) or of a lab to look around in (`lab exec`); on the
+//! appliance `network` is what needs root of it.
 #![expect(clippy::print_stderr, reason = "errors of a command-line program")]
 
 mod lab_exec;
 mod network;
+mod network_command;
 mod process;
 mod run;
 mod sandbox;
@@ -28,6 +30,9 @@ enum Command {
     /// The bench in private namespaces of this machine.
     #[command(subcommand)]
     Lab(LabCommand),
+    /// The bench's network on the appliance.
+    #[command(subcommand)]
+    Network(network_command::NetworkCommand),
     #[command(hide = true)]
     LabShell(shell::LabShell),
 }
@@ -60,6 +65,9 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
         eprintln!("closed: {}", record.reasons.first().map_or("", String::as_str));
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Network(command) = command {
+        return command.run();
+    }
     // Before the first thread: the kernel gives user namespaces to single-threaded processes only.
     if let sandbox::Entered::Ended(code) = sandbox::enter()? {
         return Ok(code);
@@ -70,7 +78,7 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
         Command::Lab(LabCommand::Run(arguments)) => runtime.block_on(run::run(*arguments)),
         Command::Lab(LabCommand::Exec(arguments)) => runtime.block_on(arguments.run()),
         // Handled above, without namespaces.
-        Command::Lab(LabCommand::Close { .. }) => Ok(ExitCode::SUCCESS),
+        Command::Lab(LabCommand::Close { .. }) | Command::Network(_) => Ok(ExitCode::SUCCESS),
         Command::LabShell(shell) => runtime.block_on(shell.run()),
     }
 }
