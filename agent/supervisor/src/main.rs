@@ -7,6 +7,7 @@ mod process;
 mod run;
 mod sandbox;
 mod shell;
+mod systemd;
 
 use std::process::ExitCode;
 

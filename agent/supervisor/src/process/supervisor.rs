@@ -166,6 +166,17 @@ impl<B: Backend> Reconciler<B> {
         let wanted = &wish.workloads;
         let now = Instant::now();
         let actual = self.backend.states();
+        if wish.number == 0 {
+            // Nobody has said what is wanted: what runs already is left alone.
+            self.looks.send_replace(Standing { states: actual, ..Standing::default() });
+            return None;
+        }
+        for workload in wanted {
+            let runs = matches!(actual.get(&workload.name), Some(State::Starting { .. } | State::Ready { .. }));
+            if runs && self.memories.of(&workload.name).is_strange() && self.backend.adopt(workload) {
+                self.memories.of(&workload.name).adopt(workload);
+            }
+        }
         let Decision { steps, events, wake } = decide(wanted, &actual, &mut self.memories, self.backoff, now);
         for event in events {
             self.tell(event);

@@ -25,7 +25,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use super::floor::{Floor, Paths};
 use crate::network::{NetworkError, NetworkHost};
-use crate::process::{Backoff, Children, Event, Happening, SuperviseError, Supervisor, Workload};
+use crate::process::{Backoff, Children, Event, Happening, Launch, Readiness, SuperviseError, Supervisor, Workload};
 
 /// Sockets, configuration and keys of the lab; a private file system inside the sandbox.
 pub(crate) const RUN: &str = "/run/tlsstress";
@@ -211,13 +211,10 @@ fn workload(
     arguments.extend(["--socket".into(), socket.clone().into()]);
     Ok(Workload {
         name: name.to_owned(),
-        namespace,
-        program: beside_the_agent(name)?,
-        arguments,
-        socket,
+        launch: Launch::Program { namespace, program: beside_the_agent(name)?, arguments, drain: DRAIN },
+        readiness: Readiness::Socket(socket),
         needs: needs.iter().map(|need| (*need).to_owned()).collect(),
         ready_within: READY_WITHIN,
-        drain: DRAIN,
     })
 }
 
