@@ -35,7 +35,7 @@ use crate::systemd::SystemdError;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use children::Children;
-pub(crate) use supervisor::{SuperviseError, Supervisor};
+pub(crate) use supervisor::{Standing, SuperviseError, Supervisor};
 
 /// A program that should run.
 #[derive(Debug, Clone, PartialEq, Eq)]

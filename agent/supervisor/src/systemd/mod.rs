@@ -22,7 +22,7 @@ mod watcher;
 use std::time::Duration;
 
 pub(crate) use bus::Systemd;
-pub(crate) use units::Units;
+pub(crate) use units::{Units, unit_of};
 
 /// How long systemd may take for one answer.
 const ANSWER: Duration = Duration::from_secs(10);
