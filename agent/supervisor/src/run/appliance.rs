@@ -7,6 +7,7 @@
 //!
 //! An idle box runs everything with the default plan, so that a run begins at once; a plan that needs other threads or keys changes the
 //! configuration and so replaces what it concerns. What cannot be done is tried again with pauses and told as a sentence meanwhile.
+#![allow(dead_code, reason = "the appliance's side of the agent, which takes all of it, is joined in main")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -193,9 +194,8 @@ impl Appliance {
         let within = inner.site.ready_within;
         let mut tended = self.tended.clone();
         let brought = async {
-            let done = |tended: &Tended| {
-                tended.number == number && (tended.trouble.is_some() || tended.persona_ca.is_some())
-            };
+            let done =
+                |tended: &Tended| tended.number == number && (tended.trouble.is_some() || tended.persona_ca.is_some());
             let tended = match timeout(within, tended.wait_for(done)).await {
                 Ok(Ok(tended)) => tended.clone(),
                 Ok(Err(_ended)) => Tended::default(),
@@ -329,8 +329,7 @@ impl Inner {
             Workload { readiness: Readiness::Unit, ..self.workload("isp", &routes, &[]) },
         ];
         if let Some(pem) = persona_ca.filter(|_| !self.site.trunk) {
-            let dut =
-                place::practice_dut_config(plan, &self.paths, &self.persona_ca_file(), &self.directories.dut_ca);
+            let dut = place::practice_dut_config(plan, &self.paths, &self.persona_ca_file(), &self.directories.dut_ca);
             let dut = place::write_json(&config.join("practice-dut.json"), &dut)?;
             workloads.push(self.workload("practice-dut", &(dut + pem), &["personas"]));
         }

@@ -44,7 +44,8 @@ fn oneshot(line: &str) -> String {
 
 /// The units of an appliance; `engine` and `reference` as given.
 fn units(engine: String, reference: String) -> Vec<(&'static str, String)> {
-    let isp = "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 4716'\n";
+    let isp =
+        "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 4716'\n";
     vec![
         ("tbi-network@through-dut.service", oneshot("/bin/true")),
         ("tbi-network@reference.service", reference),
@@ -118,14 +119,14 @@ fn a_workload_killed_during_a_run_ends_it_with_its_name() {
         timeout(SOON, watch.wait_for(|run| run.state == RunState::Running)).await.unwrap().unwrap();
         let states = appliance.standing().states;
         let Some(State::Ready { pid, .. }) = states.get("engine") else { unreachable!("{states:?}") };
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGKILL).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
         let ended = over(&desk, &run).await;
         assert_eq!(ended.state, RunState::Interrupted);
         assert!(ended.sentence.contains("engine died (killed by SIGKILL)"), "{}", ended.sentence);
         assert!(ended.sentence.contains("the box's journal"), "{}", ended.sentence);
         let folder = desk.folder(&run.id).unwrap();
-        let record: serde_json::Value =
-            serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap();
         assert_eq!(record["environment"]["life"], "appliance");
         assert_eq!(record["environment"]["isp"], "FRR in a container");
         assert_eq!(record["id"], run.id.as_str());

@@ -2,6 +2,7 @@
 //!
 //! The desk does not measure; it opens the journal, has [`super::measure`] do it, and keeps what a person sees of each run. A run that
 //! ends badly leaves the desk as usable as one that ends well.
+#![allow(dead_code, reason = "the appliance's side of the agent, which takes all of it, is joined in main")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +46,9 @@ pub(crate) enum DeskError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// No folder for it.
-    #[error("the run cannot be kept ({why}); free space on the state partition by deleting runs, or give the box a larger disk")]
+    #[error(
+        "the run cannot be kept ({why}); free space on the state partition by deleting runs, or give the box a larger disk"
+    )]
     Keep {
         /// What is wrong.
         why: String,

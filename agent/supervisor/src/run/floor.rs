@@ -68,9 +68,7 @@ pub(crate) enum FloorError {
         log: &'static str,
     },
     /// The engine does not end a trial.
-    #[error(
-        "The load engine did not end {trial} within {seconds} s; {log}, run again."
-    )]
+    #[error("The load engine did not end {trial} within {seconds} s; {log}, run again.")]
     Hangs {
         /// Which trial.
         trial: String,

@@ -100,8 +100,7 @@ impl Lab {
         ];
         let dut: Box<dyn DutAdapter> = match plan.dut.adapter {
             Adapter::Practice => {
-                let config =
-                    place::practice_dut_config(plan, &paths, &persona_ca.join("ca.pem"), &run.join("dut-ca"));
+                let config = place::practice_dut_config(plan, &paths, &persona_ca.join("ca.pem"), &run.join("dut-ca"));
                 // It verifies leg 2 against the persona CA, which the personas make.
                 let arguments = configured("practice-dut", &config)?;
                 workloads.push(workload("practice-dut", Namespace::Dut, arguments, &["personas"])?);

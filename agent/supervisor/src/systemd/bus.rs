@@ -23,6 +23,8 @@ const SYSTEMD: &str = "org.freedesktop.systemd1";
 /// The connection as it is now.
 #[derive(Debug, Clone)]
 pub(super) enum Bus {
+    /// Not known yet.
+    Asking,
     /// There.
     Up(Connection),
     /// Not there, with why.
@@ -50,7 +52,7 @@ impl Systemd {
     /// Begins to keep a connection to the bus at `address`, a D-Bus address ([`SYSTEM_BUS`] on the appliance).
     pub(crate) fn on(address: &str) -> Self {
         let address: Arc<str> = address.into();
-        let (tell, bus) = watch::channel(Bus::Down("it was not asked yet".to_owned()));
+        let (tell, bus) = watch::channel(Bus::Asking);
         let keeper = Keeper(tokio::spawn(keep(Arc::clone(&address), tell)));
         Self { address, bus, _keeper: Arc::new(keeper) }
     }
@@ -59,6 +61,7 @@ impl Systemd {
     pub(crate) fn trouble(&self) -> Option<String> {
         match &*self.bus.borrow() {
             Bus::Up(_) => None,
+            Bus::Asking => Some(self.unreachable("it was not asked yet").to_string()),
             Bus::Down(why) => Some(self.unreachable(why).to_string()),
         }
     }
@@ -78,7 +81,7 @@ impl Systemd {
         }
         let why = match &*self.bus.borrow() {
             Bus::Down(why) => why.clone(),
-            Bus::Up(_) => "the connection ended".to_owned(),
+            Bus::Up(_) | Bus::Asking => "no answer".to_owned(),
         };
         Err(self.unreachable(&why))
     }

@@ -152,6 +152,9 @@ mod tests {
         assert!(failed("timeout", CLD_KILLED, 15).ending(None).contains("time was over (killed by SIGTERM)"));
         let inactive = Facts { active: "inactive".to_owned(), ..Facts::default() };
         assert_eq!(inactive.ending(Some("dependency")), "not started: a unit it depends on failed");
-        assert_eq!(failed("resources", 0, 0).ending(Some("failed")), "not started: systemd could not set up what its unit asks for");
+        assert_eq!(
+            failed("resources", 0, 0).ending(Some("failed")),
+            "not started: systemd could not set up what its unit asks for"
+        );
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! The bus address is configuration. Nothing here decides what should run. A bus that goes away does not end units: their last state
 //! stands until it is back, starts fail with a sentence meanwhile, and then every unit is looked at afresh.
+#![allow(dead_code, reason = "the appliance's side of the agent, which takes all of it, is joined in main")]
 
 mod bus;
 mod facts;
@@ -31,7 +32,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SystemdError {
     /// No bus, or nobody on it.
-    #[error("systemd cannot be asked over the bus {address} ({why}); it is asked again by itself, reboot the box when it stays so")]
+    #[error(
+        "systemd cannot be asked over the bus {address} ({why}); it is asked again by itself, reboot the box when it stays so"
+    )]
     Unreachable {
         /// Bus.
         address: String,
@@ -51,13 +54,17 @@ pub(crate) enum SystemdError {
         unit: String,
     },
     /// Masked.
-    #[error("unit {unit} is masked, so systemd refuses to start it; remove the link {unit} to /dev/null below /etc/systemd/system or /run/systemd/system")]
+    #[error(
+        "unit {unit} is masked, so systemd refuses to start it; remove the link {unit} to /dev/null below /etc/systemd/system or /run/systemd/system"
+    )]
     Masked {
         /// Unit.
         unit: String,
     },
     /// polkit said no.
-    #[error("the agent may not {doing} ({why}); the image's polkit rule for units named tbi-* is missing, install the image again")]
+    #[error(
+        "the agent may not {doing} ({why}); the image's polkit rule for units named tbi-* is missing, install the image again"
+    )]
     Denied {
         /// What was asked of it.
         doing: String,

@@ -266,7 +266,10 @@ fn units_that_cannot_be_started_are_named_with_the_reason() {
         let units = [
             ("tbi-exits.service", service("/bin/sh -c 'exit 2'")),
             ("tbi-nowhere.service", service("/nowhere/tbi-engine")),
-            ("tbi-needy.service", unit_text("Requires=fails.service\nAfter=fails.service\n", "[Service]\nExecStart=/bin/sleep 1\n")),
+            (
+                "tbi-needy.service",
+                unit_text("Requires=fails.service\nAfter=fails.service\n", "[Service]\nExecStart=/bin/sleep 1\n"),
+            ),
             ("fails.service", unit_text("", "[Service]\nType=oneshot\nExecStart=/bin/false\n")),
             ("tbi-picky.service", unit_text("ConditionPathExists=/nowhere\n", "[Service]\nExecStart=/bin/sleep 1\n")),
         ];
@@ -292,45 +295,49 @@ fn units_that_cannot_be_started_are_named_with_the_reason() {
 
 #[test]
 fn units_that_run_are_adopted_by_the_next_agent_unless_they_should_be_others() {
-    in_namespaces("systemd::tests::units_that_run_are_adopted_by_the_next_agent_unless_they_should_be_others", || async {
-        let units = [("tbi-engine.service", daemon("engine", "")), ("tbi-extra.service", service("/bin/sleep 4714"))];
-        let _stand = Stand::with(&units).await;
-        let first = supervisor(&["engine", "extra"]);
-        let mut events = first.events();
-        first.want(vec![workload("engine", "a")]);
-        first.wait_ready(SOON).await.unwrap();
-        let Happening::Started { pid } = next(&mut events).await else { panic!("not started") };
-        drop(first);
-        systemctl(&["start", "tbi-extra.service"]).await;
+    in_namespaces(
+        "systemd::tests::units_that_run_are_adopted_by_the_next_agent_unless_they_should_be_others",
+        || async {
+            let units =
+                [("tbi-engine.service", daemon("engine", "")), ("tbi-extra.service", service("/bin/sleep 4714"))];
+            let _stand = Stand::with(&units).await;
+            let first = supervisor(&["engine", "extra"]);
+            let mut events = first.events();
+            first.want(vec![workload("engine", "a")]);
+            first.wait_ready(SOON).await.unwrap();
+            let Happening::Started { pid } = next(&mut events).await else { panic!("not started") };
+            drop(first);
+            systemctl(&["start", "tbi-extra.service"]).await;
 
-        let second = supervisor(&["engine", "extra"]);
-        let mut events = second.events();
-        until("what runs is seen", || second.standing().states.len() == 2).await;
-        second.want(vec![workload("engine", "a")]);
-        second.wait_ready(SOON).await.unwrap();
-        until("the unit that nobody wants ends", || second.standing().states.len() == 1).await;
-        let mut seen = Vec::new();
-        while let Ok(event) = events.try_recv() {
-            if event.workload == "engine" {
-                seen.push(event.what);
+            let second = supervisor(&["engine", "extra"]);
+            let mut events = second.events();
+            until("what runs is seen", || second.standing().states.len() == 2).await;
+            second.want(vec![workload("engine", "a")]);
+            second.wait_ready(SOON).await.unwrap();
+            until("the unit that nobody wants ends", || second.standing().states.len() == 1).await;
+            let mut seen = Vec::new();
+            while let Ok(event) = events.try_recv() {
+                if event.workload == "engine" {
+                    seen.push(event.what);
+                }
             }
-        }
-        assert_eq!(seen, [Happening::Adopted { pid }, Happening::Ready], "the same process");
-        drop(second);
+            assert_eq!(seen, [Happening::Adopted { pid }, Happening::Ready], "the same process");
+            drop(second);
 
-        let third = supervisor(&["engine", "extra"]);
-        let mut events = third.events();
-        until("what runs is seen", || !third.standing().states.is_empty()).await;
-        third.want(vec![workload("engine", "another definition")]);
-        third.wait_ready(SOON).await.unwrap();
-        let mut pids = Vec::new();
-        while let Ok(event) = events.try_recv() {
-            if let Happening::Started { pid } | Happening::Restarted { pid, .. } = event.what {
-                pids.push(pid);
+            let third = supervisor(&["engine", "extra"]);
+            let mut events = third.events();
+            until("what runs is seen", || !third.standing().states.is_empty()).await;
+            third.want(vec![workload("engine", "another definition")]);
+            third.wait_ready(SOON).await.unwrap();
+            let mut pids = Vec::new();
+            while let Ok(event) = events.try_recv() {
+                if let Happening::Started { pid } | Happening::Restarted { pid, .. } = event.what {
+                    pids.push(pid);
+                }
             }
-        }
-        assert_ne!(pids.last(), Some(&pid), "replaced: {pids:?}");
-    });
+            assert_ne!(pids.last(), Some(&pid), "replaced: {pids:?}");
+        },
+    );
 }
 
 #[test]

@@ -86,7 +86,8 @@ impl Backend for Units {
             return Err(StartError::Foreign { name: workload.name.clone(), what: "it is no unit of systemd" });
         };
         let path = self.record(&workload.name);
-        let refuse = |error: std::io::Error| SystemdError::Record { path: path.display().to_string(), why: error.to_string() };
+        let refuse =
+            |error: std::io::Error| SystemdError::Record { path: path.display().to_string(), why: error.to_string() };
         tokio::fs::create_dir_all(&self.records).await.map_err(refuse)?;
         tokio::fs::write(&path, definition).await.map_err(refuse)?;
         let (answer, answered) = oneshot::channel();

@@ -77,6 +77,12 @@ impl Watcher {
                         sleep(AGAIN).await;
                     }
                 }
+                // Starts wait for the first word, which comes within one answer's time.
+                Bus::Asking => {
+                    if self.systemd.bus.changed().await.is_err() {
+                        return;
+                    }
+                }
                 Bus::Down(why) => {
                     // Both arms may be dropped: the channel keeps what was not received, the watch is a level.
                     tokio::select! {
