@@ -158,11 +158,11 @@ pub(super) async fn subscribe(manager: &ManagerProxy<'_>) -> zbus::Result<()> {
 }
 
 async fn keep(address: Arc<str>, tell: watch::Sender<Bus>) {
-    let mut failures = 0;
+    let mut failures = 0u32;
     loop {
         match follow(&address, &tell).await {
             Ok(()) => failures = 0,
-            Err(error) => failures += 1u32.min(u32::MAX - failures) * u32::from(!error.to_string().is_empty()),
+            Err(_told) => failures = failures.saturating_add(1),
         }
         sleep(Backoff::PROGRAMS.pause(failures)).await;
     }

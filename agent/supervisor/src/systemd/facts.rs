@@ -25,6 +25,8 @@ pub(super) struct Facts {
     pub(super) invocation: Vec<u8>,
     /// 0 when there is none.
     pub(super) job: u32,
+    /// Whether the conditions of its unit held when it was started last.
+    pub(super) condition: bool,
     pub(super) result: String,
     pub(super) pid: u32,
     pub(super) code: i32,
@@ -52,6 +54,7 @@ impl Facts {
             sub: take(&mut unit, "SubState"),
             invocation: take(&mut unit, "InvocationID"),
             job,
+            condition: take(&mut unit, "ConditionResult"),
             result: take(&mut service, "Result"),
             pid: take(&mut service, "MainPID"),
             code: take(&mut service, "ExecMainCode"),
@@ -71,7 +74,10 @@ impl Facts {
             match job {
                 Some("dependency") => return "not started: a unit it depends on failed".to_owned(),
                 Some("canceled") => return "not started: somebody cancelled it".to_owned(),
-                Some("skipped") => return "not started: a condition of its unit does not hold".to_owned(),
+                // systemd calls a start that a condition forbids done.
+                Some("done" | "skipped") if !self.condition => {
+                    return "not started: a condition of its unit does not hold".to_owned();
+                }
                 Some("assert") => return "not started: an assertion of its unit does not hold".to_owned(),
                 Some("invalid" | "unsupported") => return "not started: its unit cannot be started".to_owned(),
                 _ => {}
@@ -151,6 +157,7 @@ mod tests {
         assert!(failed("watchdog", CLD_DUMPED, 6).ending(None).contains("watchdog (killed by SIGABRT"));
         assert!(failed("timeout", CLD_KILLED, 15).ending(None).contains("time was over (killed by SIGTERM)"));
         let inactive = Facts { active: "inactive".to_owned(), ..Facts::default() };
+        assert_eq!(inactive.ending(Some("done")), "not started: a condition of its unit does not hold");
         assert_eq!(inactive.ending(Some("dependency")), "not started: a unit it depends on failed");
         assert_eq!(
             failed("resources", 0, 0).ending(Some("failed")),
