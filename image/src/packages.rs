@@ -51,6 +51,9 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("h2load", "nghttp2-client"),
     tool("/usr/lib/frr/zebra", "frr"),
     tool("ping", "iputils-ping"),
+    // A manager and a bus of the test's own for the agent's units.
+    tool("/usr/lib/systemd/systemd", "systemd"),
+    tool("dbus-daemon", "dbus-daemon"),
     // It brings no program, and slim images leave its documentation out; these are what it needs and hardly anybody else.
     tool("/usr/share/python-wheels", "python3-venv"),
 ];

@@ -9,6 +9,7 @@ mod process;
 mod run;
 mod sandbox;
 mod shell;
+mod systemd;
 
 use std::process::ExitCode;
 
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
 
 fn start(command: Command) -> anyhow::Result<ExitCode> {
     if let Command::Lab(LabCommand::Close { dir }) = command {
-        let record = run::close::close(&dir)?;
+        let record = run::close::close(&dir, &run::environment::Life::lab())?;
         eprintln!("closed: {}", record.reasons.first().map_or("", String::as_str));
         return Ok(ExitCode::SUCCESS);
     }
