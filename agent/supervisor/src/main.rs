@@ -1,11 +1,16 @@
-//! `tbi-agent`: the agent. In the lab it is the supervisor of one run (`lab run`) or of a lab to look around in (`lab exec`).
+//! `tbi-agent`: the agent. In the lab it is the supervisor of one run (`lab run`) or of a lab to look around in (`lab exec`); on an appliance
+//! it is the daemon (`serve`), the health gate (`gate`) and what carries settings out (`settings apply`).
 #![expect(clippy::print_stderr, reason = "errors of a command-line program")]
 
+mod appliance;
+mod gate;
 mod lab_exec;
 mod network;
 mod process;
 mod run;
 mod sandbox;
+mod serve;
+mod settings_command;
 mod shell;
 
 use std::process::ExitCode;
@@ -25,6 +30,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
+    Gate(gate::GateArgs),
+    #[command(subcommand)]
+    Settings(settings_command::SettingsCommand),
     /// The bench in private namespaces of this machine.
     #[command(subcommand)]
     Lab(LabCommand),
@@ -55,6 +64,13 @@ fn main() -> ExitCode {
 }
 
 fn start(command: Command) -> anyhow::Result<ExitCode> {
+    // On an appliance: no namespaces of our own around these.
+    let command = match command {
+        Command::Serve(serve) => return serve.run(),
+        Command::Gate(gate) => return gate.run(),
+        Command::Settings(settings) => return settings.run(),
+        command => command,
+    };
     if let Command::Lab(LabCommand::Close { dir }) = command {
         let record = run::close::close(&dir)?;
         eprintln!("closed: {}", record.reasons.first().map_or("", String::as_str));
@@ -69,8 +85,10 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Lab(LabCommand::Run(arguments)) => runtime.block_on(run::run(*arguments)),
         Command::Lab(LabCommand::Exec(arguments)) => runtime.block_on(arguments.run()),
-        // Handled above, without namespaces.
-        Command::Lab(LabCommand::Close { .. }) => Ok(ExitCode::SUCCESS),
+        // Handled above, without namespaces of our own.
+        Command::Lab(LabCommand::Close { .. }) | Command::Serve(_) | Command::Gate(_) | Command::Settings(_) => {
+            Ok(ExitCode::SUCCESS)
+        }
         Command::LabShell(shell) => runtime.block_on(shell.run()),
     }
 }
