@@ -17,6 +17,9 @@ pub const FILE: &str = "tbi.db";
 /// Nobody else opens the file; a reader by hand (`sqlite3`) is waited for this long.
 const BUSY: Duration = Duration::from_secs(2);
 
+/// Bytes kept free inside the file for changes to come: a topology of the largest size, settings, and markers.
+const ROOM: i64 = 96 * 1024;
+
 /// An open ledger and how it was found.
 #[derive(Debug)]
 pub struct Opened {
@@ -188,12 +191,12 @@ fn make_ready(connection: &mut Connection, kind: &Kind) -> rusqlite::Result<()> 
         Kind::Ours(version) if *version < schema::VERSION => schema::migrate(connection, *version)?,
         Kind::Ours(_) | Kind::Later | Kind::Foreign(_) => {}
     }
-    // Only a write shows whether writing works.
-    connection.execute(
-        "INSERT INTO meta VALUES ('opened', datetime()) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        [],
-    )?;
-    Ok(())
+    // Only a write shows whether writing works, and only one of some size whether it will go on working: what is written and deleted here
+    // stays as free pages in the file and as length of the log, so that later changes find their room even when the disk fills up.
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('room', hex(zeroblob(?1)))", [ROOM / 2])?;
+    connection.execute("DELETE FROM meta WHERE key = 'room'", [])?;
+    // The log begins anew at its present length.
+    connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_row| Ok(()))
 }
 
 fn durable(connection: &Connection) -> rusqlite::Result<()> {

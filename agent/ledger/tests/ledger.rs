@@ -212,7 +212,7 @@ fn fill(dir: &Path) {
 #[test]
 fn a_full_disk_gives_a_ledger_in_memory_with_what_was_known() {
     // Needs the right to mount; ordinary users see the same code through the unwritable directory.
-    let Some(disk) = Mounted::tmpfs("size=512k") else { return };
+    let Some(disk) = Mounted::tmpfs("size=1m") else { return };
     let dir = disk.dir.path();
     fill(dir);
     let opened = Ledger::open(dir, now());
@@ -224,15 +224,20 @@ fn a_full_disk_gives_a_ledger_in_memory_with_what_was_known() {
 
     // It fills up while the agent runs: the change is refused in words, and reading goes on.
     fill(dir);
-    let big = "x".repeat(256 * 1024);
+    let big = "x".repeat(512 * 1024);
     let refused = ledger.store_settings(1, &big, now()).unwrap_err().to_string();
     assert!(refused.contains("full") || refused.contains("disk"), "{refused}");
     assert_eq!(ledger.settings().unwrap().unwrap().version, 1);
+    // What is small finds the room that was kept.
+    ledger.begin_boot(&boot("zero", Past::Kept)).unwrap();
+    ledger.mark_ordered("Restart ordered: the disk is full.").unwrap();
     drop(ledger);
 
     let mut opened = Ledger::open(dir, now());
-    assert!(matches!(opened.found, Found::Memory { .. } | Found::Existing), "{:?}", opened.found);
-    assert_eq!(opened.ledger.begin_boot(&boot("one", opened.found.past())).is_ok(), true);
+    assert!(matches!(opened.found, Found::Memory { full: true, .. }), "{:?}", opened.found);
+    assert_eq!(opened.ledger.settings().unwrap().unwrap().body, "{\"kept\":true}");
+    let next = opened.ledger.begin_boot(&boot("one", opened.found.past())).unwrap();
+    assert_eq!((next.number, next.kind), (2, BootKind::Ordered));
 }
 
 #[test]

@@ -235,13 +235,17 @@ async fn run_report(State(shared): State<Shared>, Path(id): Path<String>) -> Ans
 
 /// Restarts the machine or switches it off.
 #[utoipa::path(post, path = "/v1/power", request_body = power::Order, responses(
-    (status = 202, description = "Will go down"),
+    (status = 202, description = "Will go down", body = power::Order),
     (status = 422, description = "No reason given", body = Problem),
     (status = 503, description = "Refused by the system", body = Problem),
 ))]
-async fn order_power(State(shared): State<Shared>, ApiJson(order): ApiJson<power::Order>) -> Answer<StatusCode> {
-    let asked = whole(async move { shared.appliance.power(order).await }).await?;
-    asked.map(|()| StatusCode::ACCEPTED).map_err(|error| {
+async fn order_power(
+    State(shared): State<Shared>,
+    ApiJson(order): ApiJson<power::Order>,
+) -> Answer<(StatusCode, Json<power::Order>)> {
+    let ordered = order.clone();
+    let asked = whole(async move { shared.appliance.power(ordered).await }).await?;
+    asked.map(|()| (StatusCode::ACCEPTED, Json(order))).map_err(|error| {
         let (status, code) = match &error {
             PowerError::Reason => (StatusCode::UNPROCESSABLE_ENTITY, "reason-refused"),
             PowerError::Refused(_) => (StatusCode::SERVICE_UNAVAILABLE, "power-refused"),

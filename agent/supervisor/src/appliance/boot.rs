@@ -18,7 +18,7 @@ pub(crate) struct BootFacts {
     pub(crate) slot: Slot,
     /// The kernel's id of this boot.
     pub(crate) boot_id: String,
-    /// When the image was built, from `IMAGE_BUILD` seconds of os-release or the file's own date; a clock before it is wrong.
+    /// When the image was built, seconds since 1970: the date of its os-release, which the image tool sets. A clock before it is wrong.
     pub(crate) built: Option<i64>,
 }
 
@@ -28,8 +28,10 @@ pub(crate) fn facts(root: &Root) -> BootFacts {
     let of_release = |key: &str| release_value(&release, key);
     let root_hash = command_line.split_whitespace().find_map(|word| word.strip_prefix("roothash=")).and_then(hex);
     BootFacts {
-        version: of_release("IMAGE_VERSION").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
-        commit: of_release("TBI_COMMIT"),
+        version: of_release("IMAGE_VERSION")
+            .or_else(|| of_release("TBI_VERSION"))
+            .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+        commit: of_release("BUILD_ID"),
         variant: of_release("VARIANT_ID").unwrap_or_else(|| "release".to_owned()),
         slot: Slot {
             label: label(root, root_hash.as_deref()).unwrap_or_else(|| "unknown".to_owned()),
@@ -38,8 +40,14 @@ pub(crate) fn facts(root: &Root) -> BootFacts {
             secure_boot: efi_byte(root, &format!("SecureBoot-{GLOBAL}")) == Some(1),
         },
         boot_id: root.text("proc/sys/kernel/random/boot_id").unwrap_or_else(|| "unknown".to_owned()),
-        built: of_release("TBI_BUILT").and_then(|seconds| seconds.parse().ok()),
+        built: built(root),
     }
+}
+
+fn built(root: &Root) -> Option<i64> {
+    // Without the link in /etc: that one is made anew at each start on an appliance.
+    let modified = std::fs::metadata(root.path("usr/lib/os-release")).and_then(|file| file.modified()).ok()?;
+    i64::try_from(modified.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 /// A value of os-release(5): shell-like, with or without quotes.
@@ -107,8 +115,8 @@ mod tests {
     fn appliance() -> (tempfile::TempDir, Root) {
         let (dir, root) = fixture(&[
             (
-                "etc/os-release",
-                "ID=debian\nIMAGE_ID=tbi\nIMAGE_VERSION=\"0.1.0\"\nVARIANT_ID=debug\nTBI_COMMIT=6473c3f\nTBI_BUILT=1790000000\n",
+                "usr/lib/os-release",
+                "ID=debian\nIMAGE_ID=tbi\nIMAGE_VERSION=\"0.1.0\"\nVARIANT_ID=debug\nBUILD_ID=6473c3f\n",
             ),
             ("proc/cmdline", &format!("quiet roothash={HASH} console=ttyS0\n")),
             ("proc/sys/kernel/random/boot_id", "8d6f3c1e-0000-4000-8000-000000000001\n"),
@@ -129,7 +137,8 @@ mod tests {
         let (_dir, root) = appliance();
         let facts = facts(&root);
         assert_eq!((facts.version.as_str(), facts.variant.as_str()), ("0.1.0", "debug"));
-        assert_eq!((facts.commit.as_deref(), facts.built), (Some("6473c3f"), Some(1_790_000_000)));
+        assert_eq!(facts.commit.as_deref(), Some("6473c3f"));
+        assert!(facts.built.is_some_and(|built| built > 1_700_000_000), "the date of the file");
         let slot = Slot {
             label: "tbi_0.1.0".to_owned(),
             root_hash: Some(HASH.to_owned()),

@@ -164,8 +164,10 @@ fn network(seen: &Observed) -> Trouble {
             State::Starting,
             "The bench's network has not been laid yet: wait, and if it stays so, read the journal of tbi-network@through-dut.service.".to_owned(),
         )),
-        Some(outcome) if outcome.state == State::Healthy => None,
-        Some(outcome) => Some((outcome.state, outcome.sentence.clone())),
+        Some(outcome) if outcome.ok => None,
+        // What of the network does not need the card is laid; the part `trunk` says what is wrong. An update is not to blame for it.
+        Some(outcome) if outcome.trunk.state == "missing" => None,
+        Some(outcome) => Some((State::Failed, outcome.sentence.clone())),
     }
 }
 
@@ -177,7 +179,7 @@ mod tests {
     use super::*;
     use crate::appliance::memory::BUILTIN_TOPOLOGY;
     use crate::appliance::nic::{Wanted, choose, tests::nic};
-    use crate::appliance::observe::NetworkOutcome;
+    use crate::appliance::observe::{NetworkOutcome, TrunkOutcome};
     use crate::appliance::settings::CheckedSettings;
 
     const BUILT: i64 = 1_790_000_000;
@@ -193,6 +195,10 @@ mod tests {
         }
     }
 
+    fn laid(ok: bool, sentence: &str, trunk: &str) -> NetworkOutcome {
+        NetworkOutcome { ok, sentence: sentence.to_owned(), trunk: TrunkOutcome { state: trunk.to_owned() } }
+    }
+
     fn sound() -> Observed {
         Observed {
             state: StateDisk { free: 4 << 30, total: 8 << 30, unwritable: None },
@@ -202,7 +208,7 @@ mod tests {
             addresses: vec!["10.0.2.15/24".to_owned()],
             trunk_carrier: true,
             settings: None,
-            network: Some(NetworkOutcome { state: State::Healthy, sentence: String::new() }),
+            network: Some(laid(true, "", "not_used")),
         }
     }
 
@@ -341,7 +347,11 @@ mod tests {
         it.seen.network = None;
         assert_eq!(it.only().1, State::Starting);
         let mut it = Box::sound();
-        it.seen.network = Some(NetworkOutcome { state: State::Failed, sentence: "no such card".to_owned() });
-        assert_eq!(it.only(), ("network".to_owned(), State::Failed, "no such card".to_owned()));
+        it.seen.network = Some(laid(false, "the plan is wrong", "not_used"));
+        assert_eq!(it.only(), ("network".to_owned(), State::Failed, "the plan is wrong".to_owned()));
+        let mut it = Box::sound();
+        it.seen.network = Some(laid(false, "the card is not there", "missing"));
+        it.wanted.trunk = "52:54:00:00:00:77".parse().ok();
+        assert_eq!(it.only().0, "trunk");
     }
 }

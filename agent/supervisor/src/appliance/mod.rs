@@ -25,5 +25,6 @@ pub(crate) mod sealing;
 pub(crate) mod seams;
 pub(crate) mod settings;
 pub(crate) mod sysfs;
-
+#[cfg(test)]
+mod tests;
 mod verdict;

@@ -195,9 +195,11 @@ impl Appliance {
     /// [`ChangeError`].
     pub(crate) async fn change_settings(&self, change: Change) -> Result<Snapshot, ChangeError> {
         let changed = self.remembering(move |memory| memory.change_settings(change, Timestamp::now())).await;
-        self.note(Changed::Settings);
-        // Other settings may choose other cards.
-        *self.last_look.lock().await = None;
+        if changed.is_ok() {
+            // Other settings may choose other cards.
+            *self.last_look.lock().await = None;
+            self.note(Changed::Settings);
+        }
         changed
     }
 
@@ -207,7 +209,9 @@ impl Appliance {
     /// [`ChangeError`].
     pub(crate) async fn change_topology(&self, yaml: String) -> Result<(), ChangeError> {
         let changed = self.remembering(move |memory| memory.change_topology(&yaml, Timestamp::now())).await;
-        self.note(Changed::Topology);
+        if changed.is_ok() {
+            self.note(Changed::Topology);
+        }
         changed
     }
 

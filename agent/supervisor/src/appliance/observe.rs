@@ -7,7 +7,6 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 use serde::Deserialize;
-use tbi_api::health::State;
 
 use super::settings::outcome::{self, SettingsOutcome};
 use super::sysfs::Root;
@@ -50,9 +49,20 @@ pub(crate) struct Clock {
 /// What `tbi-agent network apply` did, as it says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct NetworkOutcome {
-    pub(crate) state: State,
+    /// Whether the network is as planned.
+    pub(crate) ok: bool,
     #[serde(default)]
     pub(crate) sentence: String,
+    #[serde(default)]
+    pub(crate) trunk: TrunkOutcome,
+}
+
+/// The trunk, as the same file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct TrunkOutcome {
+    /// `missing` when the chosen card is not there.
+    pub(crate) state: String,
 }
 
 /// Looks around. Blocking, but for the disk only.
@@ -127,7 +137,10 @@ mod tests {
             ("proc/uptime", "123.45 200.00\n"),
             ("sys/class/net/ens3/carrier", "1\n"),
             (outcome::PATH, r#"{"host_name":"bench-1","settings_used":true,"sentences":[]}"#),
-            (NETWORK_OUTCOME, r#"{"state":"healthy","path":"through-dut"}"#),
+            (
+                NETWORK_OUTCOME,
+                r#"{"path":"through-dut","ok":true,"steps":3,"sentence":"","trunk":{"state":"not_used","interface":"","sentence":""}}"#,
+            ),
         ]);
         let seen = look(&root, dir.path(), 7, Some("ens3"), None);
         assert_eq!((seen.uptime_seconds, seen.management_carrier, seen.trunk_carrier), (123, true, false));
@@ -135,12 +148,12 @@ mod tests {
         assert!(seen.state.total > 0 && seen.state.unwritable.is_none());
         assert!(!dir.path().join(".probe").exists());
         assert_eq!(seen.settings.unwrap().host_name, "bench-1");
-        assert_eq!(seen.network.unwrap().state, State::Healthy);
+        assert!(seen.network.unwrap().ok);
     }
 
     #[test]
     fn outcome_files_that_are_not_understood_are_as_good_as_none() {
-        let (dir, root) = fixture(&[(outcome::PATH, "{"), (NETWORK_OUTCOME, r#"{"state":"splendid"}"#)]);
+        let (dir, root) = fixture(&[(outcome::PATH, "{"), (NETWORK_OUTCOME, r#"{"ok":"splendid"}"#)]);
         let seen = look(&root, dir.path(), 7, None, None);
         assert_eq!((seen.settings, seen.network), (None, None));
     }
