@@ -233,6 +233,7 @@ fn a_full_disk_gives_a_ledger_in_memory_with_what_was_known() {
     ledger.mark_ordered("Restart ordered: the disk is full.").unwrap();
     drop(ledger);
 
+    fill(dir);
     let mut opened = Ledger::open(dir, now());
     assert!(matches!(opened.found, Found::Memory { full: true, .. }), "{:?}", opened.found);
     assert_eq!(opened.ledger.settings().unwrap().unwrap().body, "{\"kept\":true}");

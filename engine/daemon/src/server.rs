@@ -63,12 +63,16 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let socket = listener.for_tokio().map_err(ServeError::Socket)?;
     let app = app(router, &health, openapi, metrics);
-    let stop = shutdown.clone();
-    let serving = axum::serve(socket, app).with_graceful_shutdown(async move { stop.requested().await }).into_future();
+    let (stop, leaving) = (shutdown.clone(), health.clone());
+    let stopping = async move {
+        stop.requested().await;
+        // Here, where it is said before the last request ends: with none open, serving is over at once.
+        notify("STOPPING=1");
+        leaving.set_ready(Err("the daemon is stopping; wait for its successor".to_owned()));
+    };
+    let serving = axum::serve(socket, app).with_graceful_shutdown(stopping).into_future();
     let drained_late = async {
         shutdown.requested().await;
-        notify("STOPPING=1");
-        health.set_ready(Err("the daemon is stopping; wait for its successor".to_owned()));
         tokio::time::sleep(DRAIN_DEADLINE).await;
     };
     // Dropping an arm here ends the whole server, which is what each of them asks for; `tell_manager` and `life_signs` never complete.

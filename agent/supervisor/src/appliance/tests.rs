@@ -177,7 +177,7 @@ async fn a_run_is_started_watched_stopped_and_read() {
             ("plan-refused", "pairs: 0 is too few; write 1 or more")
         );
         assert_eq!(agent.status().await.unwrap().run.unwrap().id, id);
-        assert_eq!(code(&agent.run("../../etc").await.unwrap_err()), "no-such-run");
+        assert_eq!(code(&agent.run("20990101T000000Z").await.unwrap_err()), "no-such-run");
 
         let mut events = Box::pin(socket.events(&format!("/v1/runs/{id}/events")).await.unwrap());
         let progress = |blocks_done| Progress {

@@ -283,8 +283,8 @@ mod tests {
             );
         }
         for country in Catalogue::builtin().countries() {
-            let inside = country.gateways()[0].0;
-            let error = fixed(&inside.to_string(), "").unwrap_err();
+            let (prefix, gateway) = country.gateways()[0];
+            let error = fixed(&format!("{gateway}/{}", prefix.prefix_len()), "").unwrap_err();
             assert!(matches!(error, SettingsError::TestRange { .. }), "{error}");
         }
         for good in ["192.0.2.10/24", "10.1.2.3/8", "192.168.1.2/31", "203.0.113.9/32", "2001:db8::5/64"] {
