@@ -58,3 +58,15 @@ fn main() -> ExitCode {
         ExitCode::from(COULD_NOT)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}

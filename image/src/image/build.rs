@@ -23,7 +23,7 @@ use crate::image::steps::Steps;
 use crate::image::tools::Tools;
 use crate::image::{Places, Variant, compare, files, sources, stage};
 use crate::packages;
-use crate::workspace::Workspace;
+use crate::workspace::{Profile, Workspace};
 
 /// Build the image.
 #[derive(Args, Clone)]
@@ -61,6 +61,9 @@ pub(crate) struct Build {
     /// Leave out what tests do not need (debug variant only).
     #[arg(long, value_enum)]
     pub(crate) only: Option<Only>,
+    /// Directory with our programs, built already in release; nothing is compiled then.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) programs: Option<PathBuf>,
     /// Build a second time from scratch and compare.
     #[arg(long)]
     pub(crate) twice: bool,
@@ -85,6 +88,7 @@ impl Build {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             keep_going: false,
             only: Some(Only::Raw),
+            programs: None,
             twice: false,
         }
     }
@@ -104,7 +108,9 @@ impl Build {
         may_build()?;
         let places = Places::new(workspace, self.variant);
         let mut steps = Steps::new(places.logs())?;
-        steps.step("our programs in release", || stage::build_programs(workspace))?;
+        if self.programs.is_none() {
+            steps.step("our programs in release", || stage::build_programs(workspace))?;
+        }
         let job = self.prepare(workspace, places, &mut steps)?;
         let manifest = job.manifest(&mut steps)?;
         report(&manifest, &job.places, &steps);
@@ -134,7 +140,8 @@ impl Build {
         });
         let about =
             stage::About { variant: self.variant, version: &self.version, commit: commit.as_deref(), sbom: &sbom };
-        stage::stage(workspace, &places.stage(), &about)?;
+        let programs = self.programs.clone().unwrap_or_else(|| workspace.programs(Profile::Release));
+        stage::stage(workspace, &programs, &places.stage(), &about)?;
         let mut inputs = Inputs::new();
         for (name, word) in [
             ("variant", self.variant.name()),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::command::succeed;
 use crate::image::{Variant, files};
-use crate::workspace::{Profile, Workspace};
+use crate::workspace::Workspace;
 
 /// Our programs on the appliance; package and binary have the same name.
 pub(crate) const PROGRAMS: [&str; 5] = ["tbi-agent", "tbi-engine", "tbi-personas", "tbi-practice-dut", "tbi-console"];
@@ -38,15 +38,15 @@ pub(crate) fn build_programs(workspace: &Workspace) -> Result<()> {
     succeed(&mut cargo)
 }
 
-/// Lays everything out in `stage`, which is emptied first.
-pub(crate) fn stage(workspace: &Workspace, stage: &Path, about: &About<'_>) -> Result<()> {
+/// Lays everything out in `stage`, which is emptied first; our programs lie in `programs`.
+pub(crate) fn stage(workspace: &Workspace, programs: &Path, stage: &Path, about: &About<'_>) -> Result<()> {
     files::make_empty(stage)?;
     let home = stage.join(HOME);
     files::make(&home)?;
     for program in PROGRAMS {
         let target = home.join(program);
-        fs::copy(workspace.program(Profile::Release, program)?, &target)
-            .with_context(|| format!("cannot copy {program} to {}", target.display()))?;
+        let source = programs.join(program);
+        fs::copy(&source, &target).with_context(|| format!("cannot take {}; is it built?", source.display()))?;
         mode(&target, 0o755)?;
     }
     let units = workspace.root().join("units");
