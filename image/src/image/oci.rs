@@ -51,13 +51,14 @@ pub(crate) fn pack(tools: &Tools, root: &Path, work: &Path, archive: &Path, abou
     files::make_empty(work)
 }
 
-fn reproducible(epoch: u64) -> [String; 4] {
-    // Times inside the root file system are the epoch already; a file younger than it would be a difference between two builds.
+fn reproducible(epoch: u64) -> [String; 5] {
     [
-        "--sort=name".into(),
-        "--numeric-owner".into(),
-        "--format=posix".into(),
-        format!("--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime,mtime={epoch}"),
+        "--sort=name".to_owned(),
+        "--numeric-owner".to_owned(),
+        "--format=posix".to_owned(),
+        // Unpacking makes directories now; in the image every time is the epoch already.
+        format!("--mtime=@{epoch}"),
+        "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime".to_owned(),
     ]
 }
 

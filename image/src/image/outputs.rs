@@ -67,10 +67,11 @@ impl Maker<'_> {
         clean()?;
         let start = Disk::open(raw)?.one(Kind::Root)?.start;
         let mut extract = self.tools.owning("fsck.erofs");
-        extract
-            .arg(format!("--offset={start}"))
-            .arg(format!("--extract={}", root.display()))
-            .args(["--overwrite", "--preserve"]);
+        extract.arg(format!("--offset={start}")).arg(format!("--extract={}", root.display())).args([
+            "--overwrite",
+            "--preserve",
+            "--xattrs",
+        ]);
         output_of(extract.arg(raw))?;
         let created = rfc3339(manifest.source_date_epoch);
         let about = oci::About {
