@@ -11,6 +11,7 @@ pub mod pki;
 pub mod processes;
 pub mod repository;
 pub mod stand;
+pub mod vm;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,299 @@
+//! A running machine. Dropping it ends QEMU; if the test is failing at that moment, the end of the serial line is told.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::api::Api;
+use super::image::Image;
+use super::monitor::Monitor;
+use super::screen::Screen;
+use super::setup::{DEBUG, MONITOR, QEMU_LOG, SERIAL, SERIAL_LOG, Setup, TRUNK_BOX, TRUNK_TEST};
+use super::shell::{Output, Shell};
+use super::snapshot;
+use super::trunk::Trunk;
+use crate::child::until;
+
+/// A first start without KVM takes two minutes on a busy machine.
+pub const BOOT: Duration = Duration::from_secs(420);
+/// For a command that does next to nothing.
+const COMMAND: Duration = Duration::from_secs(60);
+/// Lines of the serial log that a failed test shows.
+const SHOWN: usize = 60;
+
+/// How a machine starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boot {
+    /// OVMF, systemd-boot, signed kernel image: all of it.
+    Firmware,
+    /// Kernel and initrd of the kernel image, with its command line: no boot counting, no Secure Boot.
+    Kernel,
+}
+
+/// A machine.
+#[derive(Debug)]
+pub struct Machine {
+    /// `None` only while the value is taken apart.
+    setup: Option<Setup>,
+    child: Child,
+    monitor: Monitor,
+    shell: Shell,
+    trunk: Option<Trunk>,
+    api: Option<Api>,
+}
+
+impl Machine {
+    /// A machine of this image that has reached `boot-complete.target`, a second or two from now; the first call for an image boots it.
+    #[must_use]
+    pub fn booted(image: &Image) -> Self {
+        snapshot::restore(image)
+    }
+
+    pub(super) fn start(setup: Setup) -> Self {
+        let folder = setup.directory.path().to_owned();
+        for socket in [SERIAL, DEBUG, MONITOR, TRUNK_BOX] {
+            // Left by the machine that had this folder before.
+            let _absent = fs::remove_file(folder.join(socket));
+        }
+        let trunk = setup.has_trunk().then(|| Trunk::plug(&folder.join(TRUNK_TEST), &folder.join(TRUNK_BOX)));
+        let log = match File::create(folder.join(QEMU_LOG)) {
+            Ok(log) => log,
+            Err(error) => panic!("cannot make QEMU's log: {error}"),
+        };
+        // In the test's own process group: whoever ends the test ends the machine.
+        let child = setup.qemu().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let mut child = match child {
+            Ok(child) => child,
+            Err(error) => panic!("cannot start QEMU: {error}"),
+        };
+        let monitor = Monitor::connect(&folder.join(MONITOR), || {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!(
+                    "QEMU ended at once ({status}): {}",
+                    fs::read_to_string(folder.join(QEMU_LOG)).unwrap_or_default()
+                );
+            }
+        });
+        let shell = Shell::connect(&folder.join(DEBUG));
+        let (network, continued) = (setup.has_network(), setup.is_continued());
+        let mut machine = Self { setup: Some(setup), child, monitor, shell, trunk, api: None };
+        if continued {
+            until("the saved state", COMMAND, || {
+                let status = machine.monitor.ask("query-status", json!(null));
+                (status["status"] != "inmigrate").then_some(())
+            });
+        }
+        if network {
+            machine.api =
+                Some(Api::new(([127, 0, 0, 1], forwarded_port(&machine.monitor.human("info usernet"))).into()));
+        }
+        machine.resume();
+        machine
+    }
+
+    /// The agent's API.
+    ///
+    /// # Panics
+    /// For a machine without network.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        match self.api {
+            Some(api) => api,
+            None => panic!("this machine has no network, so no API from outside"),
+        }
+    }
+
+    /// The far end of its trunk cable.
+    ///
+    /// # Panics
+    /// For a machine without trunk interface.
+    #[must_use]
+    pub fn trunk(&self) -> &Trunk {
+        match &self.trunk {
+            Some(trunk) => trunk,
+            None => panic!("this machine has no trunk interface"),
+        }
+    }
+
+    /// Runs a command in the machine as root.
+    #[track_caller]
+    pub fn sh(&mut self, command: &str) -> Output {
+        self.sh_within(command, COMMAND)
+    }
+
+    /// The same for one that takes longer.
+    #[track_caller]
+    pub fn sh_within(&mut self, command: &str, deadline: Duration) -> Output {
+        match self.try_sh(command, deadline) {
+            Some(output) => output,
+            None => panic!("'{command}' did not end within {} s", deadline.as_secs()),
+        }
+    }
+
+    /// The same; `None` when there is no answer in time.
+    pub fn try_sh(&mut self, command: &str, deadline: Duration) -> Option<Output> {
+        self.shell.run(command, deadline)
+    }
+
+    /// Waits until a command in the machine succeeds, and gives its output.
+    #[track_caller]
+    pub fn until_sh(&mut self, command: &str, deadline: Duration) -> String {
+        let end = Instant::now() + deadline;
+        let mut last = None;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "'{command}' did not succeed within {} s; last: {last:?}", deadline.as_secs());
+            // Answers may be lost while the machine starts again; each attempt has its own deadline.
+            match self.try_sh(command, left.min(Duration::from_secs(20))) {
+                Some(output) if output.code == 0 => return output.text,
+                other => last = other.or(last),
+            }
+            // Only a pause between two looks, for the machine's sake: it has work to do.
+            std::thread::park_timeout(Duration::from_millis(500));
+        }
+    }
+
+    /// Waits until `boot-complete.target` is reached, and gives the seconds since power-on as the machine counts them.
+    #[track_caller]
+    pub fn wait_boot_complete(&mut self) -> f64 {
+        let uptime = self.until_sh("systemctl is-active --quiet boot-complete.target && cat /proc/uptime", BOOT);
+        uptime.split_whitespace().next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
+    }
+
+    /// Identifier of this boot: another one after every start.
+    #[track_caller]
+    pub fn boot_id(&mut self) -> String {
+        self.sh("cat /proc/sys/kernel/random/boot_id").ok().trim().to_owned()
+    }
+
+    /// Everything the serial line carried.
+    #[must_use]
+    pub fn serial(&self) -> Vec<u8> {
+        self.setup
+            .as_ref()
+            .map(|setup| setup.directory.path().join(SERIAL_LOG))
+            .map_or_else(Vec::new, |log| fs::read(log).unwrap_or_default())
+    }
+
+    /// What a person sees on the serial line.
+    #[must_use]
+    pub fn screen(&self) -> Screen {
+        Screen::replay(&self.serial())
+    }
+
+    /// Waits until the screen on the serial line shows a sentence, however it is broken into rows. A key is pressed first, so that the whole
+    /// screen is drawn.
+    #[track_caller]
+    pub fn until_screen(&mut self, sentence: &str, deadline: Duration) {
+        self.press_key();
+        let end = Instant::now() + deadline;
+        loop {
+            let screen = self.screen();
+            if screen.words().contains(sentence) {
+                return;
+            }
+            assert!(Instant::now() < end, "'{sentence}' is not on the screen:\n{}", screen.rows().join("\n"));
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+
+    /// Presses the space bar on the serial line.
+    pub fn press_key(&mut self) {
+        let Some(setup) = &self.setup else { return };
+        let sent = UnixStream::connect(setup.directory.path().join(SERIAL)).and_then(|mut line| line.write_all(b" "));
+        if let Err(error) = sent {
+            panic!("cannot press a key on the serial line: {error}");
+        }
+    }
+
+    /// Lets it run.
+    pub fn resume(&mut self) {
+        let _nothing = self.monitor.ask("cont", json!(null));
+    }
+
+    /// Presses the reset button: no shutdown.
+    pub fn reset(&mut self) {
+        let _nothing = self.monitor.ask("system_reset", json!(null));
+    }
+
+    /// Waits until the machine starts again, whoever ordered it.
+    #[track_caller]
+    pub fn wait_reset(&mut self, deadline: Duration) {
+        self.monitor.wait_event("RESET", deadline);
+    }
+
+    /// Plugs (`true`) or pulls a cable: `nic0` (management) or `nic1` (trunk).
+    pub fn plug(&mut self, cable: &str, plugged: bool) {
+        let _nothing = self.monitor.ask("set_link", json!({ "name": cable, "up": plugged }));
+    }
+
+    /// Takes the trunk interface out of the machine while it runs.
+    pub fn remove_trunk(&mut self) {
+        let _nothing = self.monitor.ask("device_del", json!({ "id": "nic1" }));
+    }
+
+    /// Cuts the power: nothing is shut down, only what reached the disk is kept. The machine can be started again.
+    #[must_use]
+    pub fn power_cut(mut self) -> Setup {
+        // The connection ends with QEMU, with or without an answer.
+        let _gone = self.monitor.try_ask("quit", json!(null));
+        let _reaped = self.child.wait();
+        match self.setup.take() {
+            Some(setup) => setup.from_disk(),
+            None => panic!("the machine was taken apart before"),
+        }
+    }
+
+    /// Halts the machine and saves all of it into its folder; it is of no use afterwards.
+    pub(super) fn save_state(&mut self, to: &std::path::Path) {
+        let _nothing = self.monitor.ask("stop", json!(null));
+        let _nothing = self.monitor.ask("migrate-set-parameters", json!({ "max-bandwidth": 1_u64 << 40 }));
+        let _nothing = self.monitor.ask("migrate", json!({ "uri": format!("file:{}", to.display()) }));
+        until("the machine's state on disk", Duration::from_secs(120), || {
+            let progress = self.monitor.ask("query-migrate", json!(null));
+            assert!(progress["status"] != "failed", "the state was not saved: {progress}");
+            (progress["status"] == "completed").then_some(())
+        });
+    }
+
+    fn tell(&self) -> String {
+        let serial = self.serial();
+        let text = String::from_utf8_lossy(&serial);
+        let lines: Vec<&str> = text.lines().collect();
+        let log = self.setup.as_ref().map(|setup| setup.directory.path().join(QEMU_LOG));
+        format!(
+            "the screen of the serial line:\n{}\nits last lines:\n{}\nQEMU said: {}\n",
+            Screen::replay(&serial).rows().join("\n"),
+            lines.get(lines.len().saturating_sub(SHOWN)..).unwrap_or_default().join("\n").replace('\x1b', "^["),
+            log.map_or_else(String::new, |log| fs::read_to_string(log).unwrap_or_default()),
+        )
+    }
+}
+
+impl Drop for Machine {
+    #[expect(clippy::print_stderr, reason = "a failing test tells what the machine said")]
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.tell());
+        }
+    }
+}
+
+/// The port of ours that leads to the machine's port 8440, from `info usernet`.
+fn forwarded_port(usernet: &str) -> u16 {
+    // TCP[HOST_FORWARD]  12  127.0.0.1  40123  10.0.2.15  8440  0 0
+    let port = usernet
+        .lines()
+        .filter(|line| line.contains("HOST_FORWARD"))
+        .find_map(|line| line.split_whitespace().nth(3)?.parse().ok());
+    match port {
+        Some(port) => port,
+        None => panic!("QEMU forwards no port: {usernet}"),
+    }
+}
