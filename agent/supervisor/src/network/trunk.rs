@@ -46,7 +46,8 @@ pub(crate) enum TrunkState {
 }
 
 impl TrunkReport {
-    pub(super) fn not_used() -> Self {
+    /// Of a plan without one.
+    pub(crate) fn not_used() -> Self {
         Self { state: TrunkState::NotUsed, interface: String::new(), sentence: String::new() }
     }
 }

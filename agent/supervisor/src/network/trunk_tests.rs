@@ -40,16 +40,22 @@ fn plug_in_device() {
          ip netns exec device sh -ec '
            sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0 \\
              net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.default.accept_dad=0 net.ipv4.conf.all.send_redirects=0 \\
-             net.ipv4.conf.default.send_redirects=0
+             net.ipv4.conf.default.send_redirects=0 net.ipv6.conf.port.accept_dad=0'"
+    ));
+    plug_in_cable();
+}
+
+/// A port that was down has lost its routes and its IPv6 addresses.
+fn plug_in_cable() {
+    sh("ip netns exec device sh -ec '
            ip link set port up
            for address in 172.16.0.1/24 fd00:172:16::1/64 172.17.0.1/24 fd00:172:17::1/64 200.130.0.1/30 2001:12f0:0:2001::1/64; do
-             ip address add $address dev port
+             ip address replace $address dev port
            done
-           ip route add 172.16.0.0/16 via 172.16.0.2
-           ip route add fd00:172:16::/48 via fd00:172:16::2
-           ip route add default via 200.130.0.2
-           ip route add default via 2001:12f0:0:2001::2'"
-    ));
+           ip route replace 172.16.0.0/16 via 172.16.0.2
+           ip route replace fd00:172:16::/48 via fd00:172:16::2
+           ip route replace default via 200.130.0.2
+           ip route replace default via 2001:12f0:0:2001::2'");
 }
 
 async fn connects(host: &NetworkHost, address: SocketAddr) -> bool {
@@ -86,8 +92,7 @@ fn an_external_device_is_the_only_way() {
         for address in both {
             assert!(connects(&host, address).await, "{address} on the reference path");
         }
-        sh("ip netns exec device ip link set port up
-            ip netns exec device ip address add 2001:12f0:0:2001::1/64 dev port nodad 2>/dev/null || true");
+        plug_in_cable();
         host.lay(&plan(Path::ThroughDut)).await.unwrap();
         assert!(connects(&host, both[0]).await, "through the device again");
     });
@@ -185,7 +190,7 @@ fn trunk_unplugged() {
             laid.trunk.sentence,
             format!("the trunk ens4 ({MAC}) has no link; plug in its cable and check the port at the other end")
         );
-        sh("ip netns exec device ip link set port up");
+        plug_in_cable();
         let again = host.lay(&plan(Path::ThroughDut)).await.unwrap();
         assert_eq!((again.trunk.state, again.trunk.sentence.as_str()), (TrunkState::Up, ""));
         let (_listeners, both) = listen(&host).await;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tbi_bench::netplan::Path;
 use tokio::time::{Instant, interval};
 
-use crate::network::{TrunkReport, TrunkState};
+use crate::network::TrunkReport;
 
 const LOCK_EVERY: Duration = Duration::from_millis(50);
 
@@ -45,8 +45,7 @@ pub(super) enum OutcomeError {
 impl Outcome {
     /// Of a path that is laid unless somebody says otherwise.
     pub(super) fn new(path: Path) -> Self {
-        let trunk = TrunkReport { state: TrunkState::NotUsed, interface: String::new(), sentence: String::new() };
-        Self { path, ok: true, steps: 0, sentence: String::new(), trunk }
+        Self { path, ok: true, steps: 0, sentence: String::new(), trunk: TrunkReport::not_used() }
     }
 
     /// Replaces the file; everybody may read it.

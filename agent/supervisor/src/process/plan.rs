@@ -129,7 +129,7 @@ pub(super) fn decide(
                 (memory.running, memory.stopping, memory.told) = (None, false, Told::Nothing);
             }
             State::Queued | State::Starting { .. } | State::Ready { .. }
-                if definition != memory.running.as_ref() && !memory.stopping =>
+                if (definition.is_none() || definition != memory.running.as_ref()) && !memory.stopping =>
             {
                 memory.stopping = true;
                 decision.steps.push(Step::Stop(name.clone()));

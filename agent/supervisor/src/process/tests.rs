@@ -140,6 +140,9 @@ fn what_runs_already_is_adopted_and_replaced_only_when_its_definition_changes() 
     let mut stranger = World::new();
     stranger.set("engine", State::Ready { pid: 9, since: stranger.now });
     assert_eq!(stranger.look(&wanted).0, ["stop engine"], "with another definition");
+    let mut unwanted = World::new();
+    unwanted.set("practice-dut", State::Ready { pid: 9, since: unwanted.now });
+    assert_eq!(unwanted.look(&[]).0, ["stop practice-dut"], "nobody here started it, and nobody wants it");
 }
 
 #[test]

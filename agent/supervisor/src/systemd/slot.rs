@@ -86,10 +86,13 @@ impl Slot {
         }
     }
 
-    /// When it must be ready at the latest, while it is not.
+    /// When it must be ready at the latest, while it is not. Once a socket is probed, the probe has that limit.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let waits = matches!(self.state, Some(State::Queued | State::Starting { .. })) && self.stop == Stop::No;
-        self.watched.as_ref().filter(|_| waits).map(|(_, until)| *until)
+        let (readiness, until) = self.watched.as_ref().filter(|_| self.stop == Stop::No)?;
+        match (&self.state, readiness) {
+            (Some(State::Queued), _) | (Some(State::Starting { .. }), Readiness::Unit) => Some(*until),
+            _ => None,
+        }
     }
 
     /// Not ready although it should be by now.
