@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "errors of a command-line program")]
 
 mod appliance;
+mod bench;
 mod gate;
 mod lab_exec;
 mod network;

@@ -13,8 +13,10 @@ use utoipa::OpenApi as _;
 
 use crate::appliance::api::{self, ApiDoc, Shared};
 use crate::appliance::node::{Appliance, Place, Seams};
-use crate::appliance::seams::{NoPower, NoReapply, NoRuns, NoWorkloads};
 use crate::appliance::sysfs::Root;
+use crate::bench::Bench;
+use crate::run::appliance::Directories;
+use crate::systemd::{SYSTEM_BUS, Systemd};
 
 /// Threads that wait for the disk and the database at most; one hangs with a disk that hangs.
 const BLOCKING_THREADS: usize = 4;
@@ -31,6 +33,9 @@ pub(crate) struct ServeArgs {
     /// Where /sys, /proc and /etc are
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     root: PathBuf,
+    /// Bus on which systemd answers
+    #[arg(long, value_name = "ADDRESS", default_value = SYSTEM_BUS)]
+    bus: String,
     #[command(flatten)]
     daemon: DaemonArgs,
 }
@@ -50,8 +55,17 @@ impl ServeArgs {
         runtime.block_on(async {
             let place = Place { root: Root::new(&self.root), state: self.state.clone() };
             tracing::debug!(run = %self.run.display(), state = %self.state.display(), "opening");
-            let (appliance, waiting) = Appliance::open(place, seams()).await?;
             let (health, shutdown) = (Health::new(), Shutdown::on_signals()?);
+            let directories = Directories::of_the_image(&self.run);
+            let systemd = Systemd::on(&self.bus);
+            let bench = Arc::new(Bench::new(systemd, directories, self.state.join("runs"), shutdown.clone()));
+            let seams = Seams {
+                runs: Arc::clone(&bench) as _,
+                workloads: Arc::clone(&bench) as _,
+                power: Arc::clone(&bench) as _,
+                reapply: bench,
+            };
+            let (appliance, waiting) = Appliance::open(place, seams).await?;
             let shared = Shared { appliance: Arc::clone(&appliance), shutdown: shutdown.clone() };
             let measured = Arc::clone(&appliance);
             let metrics = move || api::metrics(&measured);
@@ -70,15 +84,5 @@ impl ServeArgs {
             appliance.end().await;
             Ok(ExitCode::SUCCESS)
         })
-    }
-}
-
-/// Parts that are connected on an appliance.
-fn seams() -> Seams {
-    Seams {
-        runs: Arc::new(NoRuns),
-        workloads: Arc::new(NoWorkloads),
-        power: Arc::new(NoPower),
-        reapply: Arc::new(NoReapply),
     }
 }

@@ -257,8 +257,8 @@ impl Appliance {
         let mut next = Some(Changed::Start);
         while let Some(what) = next {
             let in_force = self.in_force();
-            let roles = self.look().await.roles;
-            let change = seams::Change { what, topology: in_force.topology.clone(), roles };
+            let trunk = in_force.checked.wanted.trunk;
+            let change = seams::Change { what, topology: in_force.topology.clone(), trunk };
             let done = self.seams.reapply.reapply(change).await;
             if let Err(why) = &done {
                 tracing::warn!(?what, %why, "a change could not be carried out");

@@ -9,7 +9,7 @@ use tbi_api::power::Action;
 use tbi_api::runs::{Order, Run};
 use tokio::sync::watch;
 
-use super::nic::Roles;
+use super::nic::Mac;
 
 /// Drives runs, one at a time, and remembers those that ended.
 pub(crate) trait Runs: Send + Sync + 'static {
@@ -29,7 +29,6 @@ pub(crate) trait Runs: Send + Sync + 'static {
 
 /// Why a run does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(not(test), expect(dead_code, reason = "made by the driver of runs, which is connected in `serve`"))]
 pub(crate) enum RunRefused {
     #[error("the run {id} is under way; wait for its end or stop it")]
     UnderWay { id: String },
@@ -60,8 +59,8 @@ pub(crate) struct Change {
     pub(crate) what: Changed,
     /// `topology.yaml` in force.
     pub(crate) topology: String,
-    /// Which card does what, under the settings in force.
-    pub(crate) roles: Roles,
+    /// Card towards the device that the settings name, whether or not it is there now.
+    pub(crate) trunk: Option<Mac>,
 }
 
 /// See [`Change`].

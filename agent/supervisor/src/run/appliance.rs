@@ -7,7 +7,6 @@
 //!
 //! An idle box runs everything with the default plan, so that a run begins at once; a plan that needs other threads or keys changes the
 //! configuration and so replaces what it concerns. What cannot be done is tried again with pauses and told as a sentence meanwhile.
-#![allow(dead_code, reason = "the appliance's side of the agent, which takes all of it, is joined in main")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,12 +59,12 @@ pub(crate) struct Directories {
 }
 
 impl Directories {
-    /// Those of the image.
-    pub(crate) fn of_the_image() -> Self {
+    /// Those of the image, with the runtime directory `run` (`/run/tlsstress`).
+    pub(crate) fn of_the_image(run: &Path) -> Self {
         Self {
-            config: "/run/tlsstress/config".into(),
-            sockets: "/run/tlsstress".into(),
-            records: "/run/tlsstress/units".into(),
+            config: run.join("config"),
+            sockets: run.to_owned(),
+            records: run.join("units"),
             personas_ca: "/var/lib/tlsstress-personas/ca".into(),
             dut_ca: "/var/lib/tlsstress-practice-dut/ca".into(),
             outcome: "/run/tlsstress-network/outcome.json".into(),
@@ -149,6 +148,12 @@ impl Appliance {
     /// What runs, and how each unit ended last.
     pub(crate) fn standing(&self) -> Standing {
         self.inner.programs.standing()
+    }
+
+    /// What should run here: without a practice DUT when the device is outside.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let outside = self.inner.site.trunk;
+        NAMES.into_iter().filter(move |name| !(outside && *name == "practice-dut"))
     }
 
     /// What happens to units from now on.
@@ -279,7 +284,7 @@ impl Inner {
     ) -> Result<(), PlaceError> {
         if !*laid {
             // Units live in namespaces that this makes.
-            self.paths_layer().lay(netplan::Path::ThroughDut).await?;
+            self.paths_layer().start("tbi-network-prepare.service", netplan::Path::ThroughDut).await?;
             *laid = true;
         }
         self.programs.want(self.workloads(&order.plan, persona_ca.as_deref())?);
@@ -377,16 +382,23 @@ impl PathLayer for AppliancePaths {
                 netplan::Path::ThroughDut => "tbi-network@through-dut.service",
                 netplan::Path::Reference => "tbi-network@reference.service",
             };
-            let laid = self.systemd.oneshot(unit, LAY_WITHIN).await;
-            let Err(error @ SystemdError::Job { .. }) = laid else { return Ok(laid?) };
-            // A file of another path or of an earlier success is not about this failure.
-            let text = std::fs::read(&self.outcome).ok();
-            let said = text.and_then(|text| serde_json::from_slice::<Said>(&text).ok());
-            match said.filter(|said| said.path == path && !said.ok && !said.sentence.is_empty()) {
-                Some(said) => Err(PathError::Said(said.sentence)),
-                None => Err(error.into()),
-            }
+            self.start(unit, path).await
         }
         .boxed()
+    }
+}
+
+impl AppliancePaths {
+    /// Starts a oneshot unit that lays a path, and says in its own words why it did not.
+    async fn start(&self, unit: &str, path: netplan::Path) -> Result<(), PathError> {
+        let laid = self.systemd.oneshot(unit, LAY_WITHIN).await;
+        let Err(error @ SystemdError::Job { .. }) = laid else { return Ok(laid?) };
+        // A file of another path or of an earlier success is not about this failure.
+        let text = std::fs::read(&self.outcome).ok();
+        let said = text.and_then(|text| serde_json::from_slice::<Said>(&text).ok());
+        match said.filter(|said| said.path == path && !said.ok && !said.sentence.is_empty()) {
+            Some(said) => Err(PathError::Said(said.sentence)),
+            None => Err(error.into()),
+        }
     }
 }

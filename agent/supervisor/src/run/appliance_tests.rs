@@ -47,6 +47,7 @@ fn units(engine: String, reference: String) -> Vec<(&'static str, String)> {
     let isp =
         "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 4716'\n";
     vec![
+        ("tbi-network-prepare.service", oneshot("/bin/true")),
         ("tbi-network@through-dut.service", oneshot("/bin/true")),
         ("tbi-network@reference.service", reference),
         ("tbi-personas.service", daemon("personas", "")),

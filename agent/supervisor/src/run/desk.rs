@@ -2,7 +2,6 @@
 //!
 //! The desk does not measure; it opens the journal, has [`super::measure`] do it, and keeps what a person sees of each run. A run that
 //! ends badly leaves the desk as usable as one that ends well.
-#![allow(dead_code, reason = "the appliance's side of the agent, which takes all of it, is joined in main")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -136,7 +136,7 @@ impl Systemd {
     /// # Errors
     /// [`SystemdError`].
     pub(crate) async fn reboot(&self) -> Result<(), SystemdError> {
-        self.manager().await?.reboot().await.map_err(|error| SystemdError::of(&error, "reboot", "reboot.target"))
+        self.start_for_good("reboot.target", "reboot").await
     }
 
     /// Switches the machine off, after ending everything cleanly.
@@ -144,8 +144,13 @@ impl Systemd {
     /// # Errors
     /// [`SystemdError`].
     pub(crate) async fn power_off(&self) -> Result<(), SystemdError> {
-        let answer = self.manager().await?.power_off().await;
-        answer.map_err(|error| SystemdError::of(&error, "power off", "poweroff.target"))
+        self.start_for_good("poweroff.target", "power off").await
+    }
+
+    /// A target that ends everything. Its own method of the manager is for root only; a start of the target asks polkit.
+    async fn start_for_good(&self, target: &str, doing: &str) -> Result<(), SystemdError> {
+        let answer = self.manager().await?.start_unit(target, "replace-irreversibly").await;
+        answer.map(|_job| ()).map_err(|error| SystemdError::of(&error, doing, target))
     }
 }
 

@@ -9,7 +9,6 @@
 //!
 //! The bus address is configuration. Nothing here decides what should run. A bus that goes away does not end units: their last state
 //! stands until it is back, starts fail with a sentence meanwhile, and then every unit is looked at afresh.
-#![allow(dead_code, reason = "the appliance's side of the agent, which takes all of it, is joined in main")]
 
 mod bus;
 mod facts;
@@ -22,7 +21,7 @@ mod watcher;
 
 use std::time::Duration;
 
-pub(crate) use bus::Systemd;
+pub(crate) use bus::{SYSTEM_BUS, Systemd};
 pub(crate) use units::{Units, unit_of};
 
 /// How long systemd may take for one answer.
