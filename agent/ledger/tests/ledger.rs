@@ -89,9 +89,12 @@ fn the_next_boot_knows_why_it_happened() {
     assert_eq!(ledger.last_boot().unwrap().unwrap().number, 5);
 }
 
+/// What is done to the file, in words and in deed.
+type Spoil = (&'static str, fn(&Path));
+
 #[test]
 fn a_corrupt_database_is_moved_aside_and_said() {
-    let spoil: [(&str, fn(&Path)); 3] = [
+    let spoil: [Spoil; 3] = [
         ("no database at all", |path| {
             fs::write(path, "this is not a database, it only says so. ".repeat(200)).unwrap()
         }),

@@ -201,7 +201,10 @@ fn certificate(key: &KeyPair, node_id: &str) -> Result<rcgen::Certificate, rcgen
     // Made on a first start, when the clock may be anything, and pinned by its fingerprint: it neither begins nor ends (RFC 5280 section
     // 4.1.2.5: 99991231235959Z for "no well-defined expiration").
     params.not_before = date_time_ymd(2000, 1, 1);
-    params.not_after = date_time_ymd(9999, 12, 31);
+    let last_day = date_time_ymd(9999, 12, 31);
+    let last_second =
+        last_day.replace_hour(23).and_then(|it| it.replace_minute(59)).and_then(|it| it.replace_second(59));
+    params.not_after = last_second.unwrap_or(last_day);
     params.self_signed(key)
 }
 
