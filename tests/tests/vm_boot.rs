@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tbi_api::power::{Action, Order};
 use tbi_api::status::BootKind;
-use tbi_tests::child::until;
 use tbi_tests::vm::image::Image;
 use tbi_tests::vm::machine::BOOT;
+use tbi_tests::vm::until;
 use tbi_tests::vm::{Machine, Setup};
 
 const GIB: u64 = 1 << 30;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tbi_api::runs::RunState;
-use tbi_tests::child::until;
 use tbi_tests::vm::Machine;
 use tbi_tests::vm::image::Image;
+use tbi_tests::vm::until;
 
 #[test]
 fn vm_campaign_ends_with_a_report_whose_classes_are_right() {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tbi_api::health::State;
-use tbi_tests::child::until;
 use tbi_tests::vm::Machine;
 use tbi_tests::vm::image::Image;
+use tbi_tests::vm::until;
 
 const TOLD: Duration = Duration::from_secs(90);
 const STATE: &str = "/var/lib/tlsstress";
@@ -25,6 +25,19 @@ fn assert_told(machine: &mut Machine, part: &str, words: &[&str]) {
     machine.until_screen(component.sentence.get(..40).unwrap_or(&component.sentence), Duration::from_secs(60));
 }
 
+/// Not a byte is left for anybody but root's reserve: one large file, then small ones into what remains.
+fn fill_state(machine: &mut Machine) {
+    let fill = "fallocate -l $(df --output=avail --block-size=1 /var | tail -1) /var/filler; \
+                dd if=/dev/zero of=/var/rest bs=4k status=none; sync; true";
+    machine.sh_within(fill, Duration::from_secs(180)).ok();
+}
+
+/// The first pages, where SQLite keeps its schema, become noise.
+fn break_database(machine: &mut Machine) {
+    let noise = format!("dd if=/dev/urandom of={STATE}/tbi.db bs=4k count=4 conv=notrunc status=none");
+    machine.sh(&format!("rm -f {STATE}/tbi.db-wal {STATE}/tbi.db-shm && {noise} && sync")).ok();
+}
+
 fn stop_agent(machine: &mut Machine) {
     machine.sh("systemctl stop tbi-agent.socket tbi-agent.service").ok();
 }
@@ -37,14 +50,14 @@ fn start_agent(machine: &mut Machine) {
 #[test]
 fn vm_faults_full_state_partition() {
     let mut machine = Machine::booted(&Image::built());
-    machine.sh(&format!("fallocate -l $(($(df --output=avail --block-size=1 {STATE} | tail -1) + 0)) /var/filler; dd if=/dev/zero of=/var/filler2 bs=4k status=none; sync; true")).ok();
+    fill_state(&mut machine);
     assert_told(&mut machine, "state", &["state partition"]);
     let answer = machine.api().send("POST", "/v1/runs", &json!({ "profile": "quick" }));
     assert!(answer.status != 202 || answer.text().contains("id"), "{}", answer.text());
     stop_agent(&mut machine);
     start_agent(&mut machine);
     assert_told(&mut machine, "state", &["state partition"]);
-    machine.sh("rm -f /var/filler /var/filler2").ok();
+    machine.sh("rm -f /var/filler /var/rest").ok();
     until("the state partition to be well again", TOLD, || {
         machine.api().component("state").filter(|component| component.state == State::Healthy)
     });
@@ -55,7 +68,7 @@ fn vm_faults_corrupt_database() {
     let mut machine = Machine::booted(&Image::built());
     let identity: Value = machine.api().get("/v1/identity");
     stop_agent(&mut machine);
-    machine.sh(&format!("rm -f {STATE}/tbi.db-wal {STATE}/tbi.db-shm; dd if=/dev/urandom of={STATE}/tbi.db bs=4k count=4 conv=notrunc status=none; sync")).ok();
+    break_database(&mut machine);
     start_agent(&mut machine);
     assert_told(&mut machine, "database", &["database"]);
     assert_eq!(machine.api().get::<Value>("/v1/identity"), identity, "the box is still the same");
@@ -91,8 +104,8 @@ fn vm_faults_wrong_topology() {
 fn vm_faults_boot_with_everything_wrong() {
     let mut machine = Machine::booted(&Image::built());
     stop_agent(&mut machine);
-    machine.sh(&format!("rm -f {STATE}/tbi.db-wal {STATE}/tbi.db-shm; printf broken > {STATE}/tbi.db; printf 'inside: 5\\n' > {STATE}/topology.yaml; dd if=/dev/zero of=/var/filler bs=1M status=none; sync; true")).ok();
-    machine.sh("hwclock --set --utc --date='2001-01-01 00:00:00' || true").ok();
+    break_database(&mut machine);
+    fill_state(&mut machine);
     let mut machine = machine.power_cut().clock("2001-01-01T00:00:00").start();
     let status = until("the status", tbi_tests::vm::machine::BOOT, || machine.api().status());
     assert!(status.health >= State::Degraded, "{status:?}");
@@ -110,16 +123,17 @@ fn vm_faults_boot_with_everything_wrong() {
 #[test]
 fn vm_faults_unit_that_never_becomes_ready() {
     let mut machine = Machine::booted(&Image::built());
-    machine.sh("mkdir -p /run/systemd/system/tbi-personas.service.d && printf '[Service]\\nExecStart=\\nExecStart=/bin/sleep infinity\\n' > /run/systemd/system/tbi-personas.service.d/90-never.conf && systemctl daemon-reload && systemctl kill --signal=KILL tbi-personas.service").ok();
+    let file = "/run/systemd/system/tbi-personas.service.d/90-never.conf";
+    let again = "systemctl daemon-reload && systemctl kill --signal=KILL tbi-personas.service";
+    let words = r"[Service]\nExecStart=\nExecStart=/usr/bin/sleep infinity\n";
+    machine.sh(&format!("mkdir -p $(dirname {file}) && printf '{words}' > {file} && {again}")).ok();
     let component = until("personas to be told", Duration::from_secs(180), || {
-        machine
-            .api()
-            .component("personas")
-            .filter(|component| component.state > State::Healthy && !component.sentence.is_empty())
+        let component = machine.api().component("personas")?;
+        (component.state > State::Healthy && !component.sentence.is_empty()).then_some(component)
     });
     assert!(component.sentence.contains("personas"), "{component:?}");
     machine.until_screen(component.sentence.get(..30).unwrap_or(&component.sentence), Duration::from_secs(60));
-    machine.sh("rm /run/systemd/system/tbi-personas.service.d/90-never.conf && systemctl daemon-reload && systemctl kill --signal=KILL tbi-personas.service").ok();
+    machine.sh(&format!("rm {file} && {again}")).ok();
     until("personas to be well again", Duration::from_secs(180), || {
         machine.api().component("personas").filter(|component| component.state == State::Healthy)
     });

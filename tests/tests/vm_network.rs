@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tbi_api::health::State;
-use tbi_tests::child::until;
-use tbi_tests::vm::Machine;
 use tbi_tests::vm::image::Image;
 use tbi_tests::vm::trunk::Frame;
+use tbi_tests::vm::until;
+use tbi_tests::vm::{Machine, TRUNK_MAC};
 
-/// Of the second NIC.
-const TRUNK_MAC: &str = "52:54:00:00:00:02";
 const MANAGEMENT: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 /// VLANs of the topology that ships: two agent networks and the edge.
 const VLANS: [u16; 3] = [20, 30, 2001];

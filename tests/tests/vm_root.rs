@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use tbi_tests::child::until;
 use tbi_tests::vm::Machine;
 use tbi_tests::vm::image::Image;
 use tbi_tests::vm::machine::BOOT;
+use tbi_tests::vm::until;
 
 #[test]
 fn vm_root_cannot_be_written() {
@@ -34,11 +34,13 @@ fn vm_root_flipped_byte_is_detected_and_not_run() {
     let slot = format!("/dev/disk/by-partuuid/{uuid}");
     machine.sh(&format!("test -b {slot}")).ok();
     // A few bytes in every mebibyte of the first 256: whatever is read next from the disk is hit soon.
-    let flip = format!(
-        "for i in $(seq 1 255); do printf TAMPERED | dd of={slot} bs=512 seek=$((i * 2048 + 1)) conv=notrunc status=none; done; sync; \
-         (sleep 1; echo 3 > /proc/sys/vm/drop_caches; cat /usr/bin/* /usr/lib/tlsstress/* /usr/lib/x86_64-linux-gnu/*.so* > /dev/null) &"
-    );
-    let output = machine.sh(&flip);
+    let at = "bs=512 seek=$((i * 2048 + 1))";
+    let flip =
+        format!("for i in $(seq 1 255); do printf TAMPERED | dd of={slot} {at} conv=notrunc status=none; done; sync");
+    machine.sh(&flip).ok();
+    // Looks at programs, from the disk and not from memory.
+    let look = "cat /usr/bin/* /usr/lib/tlsstress/* /usr/lib/x86_64-linux-gnu/*.so* > /dev/null";
+    let output = machine.sh(&format!("(sleep 1; echo 3 > /proc/sys/vm/drop_caches; {look}) &"));
     assert_eq!(output.code, 0, "{}", output.text);
     // It does not go on with what it read: the kernel restarts the machine.
     machine.wait_reset(Duration::from_secs(120));

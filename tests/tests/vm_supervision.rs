@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use tbi_api::health::State;
 use tbi_api::runs::RunState;
-use tbi_tests::child::until;
 use tbi_tests::vm::Machine;
 use tbi_tests::vm::image::Image;
+use tbi_tests::vm::until;
 
 /// Units with a daemon of ours, or the router.
 const UNITS: [&str; 6] = [

@@ -17,6 +17,24 @@ mod tools;
 pub mod trunk;
 mod uki;
 
+use std::time::{Duration, Instant};
+
 pub use machine::{Boot, Machine};
-pub use setup::Setup;
+pub use setup::{MANAGEMENT_MAC, Setup, TRUNK_MAC};
 pub use shell::Output;
+
+/// Pause between two looks into a machine: each costs it work that it needs for what is waited for.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// Looks into a machine until `look` gives a value; the test fails with `what` at the deadline.
+#[track_caller]
+pub fn until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(value) = look() {
+            return value;
+        }
+        assert!(Instant::now() < end, "{what}: not within {} s", deadline.as_secs());
+        std::thread::park_timeout(PAUSE);
+    }
+}

@@ -23,7 +23,6 @@ impl Output {
     /// # Panics
     /// When it did not.
     #[track_caller]
-    #[must_use]
     pub fn ok(self) -> String {
         assert!(self.code == 0, "exit code {}: {}", self.code, self.text);
         self.text
