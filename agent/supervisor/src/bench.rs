@@ -159,6 +159,7 @@ fn component(name: &str, standing: &Standing, seen: &Seen) -> Component {
     };
     let (state, sentence) = match standing.states.get(name) {
         Some(UnitState::Ready { .. }) => (State::Healthy, String::new()),
+        Some(UnitState::Queued) => (State::Starting, format!("'{name}' is about to start.")),
         Some(UnitState::Starting { .. }) => (State::Starting, format!("'{name}' is starting.")),
         Some(UnitState::Stopping) => (State::Starting, format!("'{name}' is being stopped, to start with another configuration.")),
         Some(UnitState::Ended { status, .. }) => (State::Failed, ended(status)),

@@ -1,10 +1,10 @@
-//! What the API needs from parts it does not know: who drives runs, who watches workloads, who talks to systemd. Each is a small trait; the
-//! `No…` types stand where nobody was connected and say so.
+//! What the API needs from parts it does not know: who drives runs, who watches workloads, who talks to systemd. Each is a small trait,
+//! implemented in [`crate::bench`].
 
 use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
-use tbi_api::health::{Component, State};
+use tbi_api::health::Component;
 use tbi_api::power::Action;
 use tbi_api::runs::{Order, Run};
 use tokio::sync::watch;
@@ -76,75 +76,4 @@ pub(crate) enum Changed {
 pub(crate) trait Reapply: Send + Sync + 'static {
     /// Called once at the start and after each change that was stored; the sentence of an error says what to do.
     fn reapply(&self, change: Change) -> BoxFuture<'_, Result<(), String>>;
-}
-
-/// No run can be started and none is known.
-#[derive(Debug)]
-pub(crate) struct NoRuns;
-
-impl Runs for NoRuns {
-    fn start(&self, _order: Order) -> BoxFuture<'_, Result<Run, RunRefused>> {
-        let sentence = "this agent was started without the part that drives runs; use an agent of an appliance";
-        Box::pin(async move { Err(RunRefused::NotNow(sentence.to_owned())) })
-    }
-
-    fn stop(&self, _id: &str) -> bool {
-        false
-    }
-
-    fn list(&self) -> Vec<Run> {
-        Vec::new()
-    }
-
-    fn get(&self, _id: &str) -> Option<Run> {
-        None
-    }
-
-    fn watch(&self, _id: &str) -> Option<watch::Receiver<Run>> {
-        None
-    }
-
-    fn folder(&self, _id: &str) -> Option<PathBuf> {
-        None
-    }
-}
-
-/// No workload is watched.
-#[derive(Debug)]
-pub(crate) struct NoWorkloads;
-
-impl Workloads for NoWorkloads {
-    fn components(&self) -> Vec<Component> {
-        vec![Component {
-            name: "supervisor".to_owned(),
-            state: State::Failed,
-            sentence: "The supervisor is not connected, so nobody starts or watches engine and personas; use an agent of an appliance."
-                .to_owned(),
-            restarts: 0,
-            memory_bytes: None,
-        }]
-    }
-}
-
-/// The machine cannot be restarted from here.
-#[derive(Debug)]
-pub(crate) struct NoPower;
-
-impl Power for NoPower {
-    fn ask(&self, _action: Action) -> BoxFuture<'_, Result<(), String>> {
-        let sentence = "this agent was started without the right to restart the machine; use the machine's own means";
-        Box::pin(async move { Err(sentence.to_owned()) })
-    }
-}
-
-/// Changes are stored and nothing follows.
-#[derive(Debug)]
-pub(crate) struct NoReapply;
-
-impl Reapply for NoReapply {
-    fn reapply(&self, change: Change) -> BoxFuture<'_, Result<(), String>> {
-        let Change { what, topology, roles } = change;
-        tracing::debug!(?what, topology_bytes = topology.len(), ?roles, "nobody is connected who would carry this out");
-        Box::pin(async { Ok(()) })
-    }
 }

@@ -221,12 +221,8 @@ async fn changes_are_carried_out_and_their_failure_is_said() {
         {
             let changes = recorder.changes.lock().unwrap();
             assert_eq!([changes[0].what, changes[1].what], [Changed::Start, Changed::Settings]);
-            let names = |roles: &super::nic::Roles| {
-                [&roles.management, &roles.trunk]
-                    .map(|nic| nic.as_ref().map(|nic| nic.name.clone()).unwrap_or_default())
-            };
-            assert_eq!(names(&changes[0].roles), ["ens3", ""]);
-            assert_eq!(names(&changes[1].roles), ["ens10", "ens3"]);
+            let trunks = [changes[0].trunk, changes[1].trunk].map(|mac| mac.map(|mac| mac.to_string()));
+            assert_eq!(trunks, [None, Some("52:54:00:00:00:03".to_owned())]);
         }
         let health = agent.health().await.unwrap();
         let settings_part = health.components.iter().find(|part| part.name == "settings").unwrap();
