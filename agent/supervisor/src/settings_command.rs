@@ -146,6 +146,10 @@ fn put_in_force(host_name: &str, changed: &[&'static str]) -> Vec<String> {
     if let Err(error) = nix::unistd::sethostname(host_name) {
         sentences.push(format!("The host name {host_name} could not be set: {error}."));
     }
+    // Early in a start there is no bus yet, and nobody to tell.
+    if !Path::new("/run/dbus/system_bus_socket").exists() {
+        return sentences;
+    }
     // Each of these directories is its service's runtime directory, so it exists while the service runs.
     let network = changed.iter().any(|name| *name != HOSTNAME && *name != TIME);
     if network && Path::new("/run/systemd/netif/links").exists() {

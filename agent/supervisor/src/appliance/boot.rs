@@ -62,9 +62,27 @@ fn hex(text: &str) -> Option<String> {
     good.then(|| text.to_ascii_lowercase())
 }
 
-/// The GPT label of the root partition. With a verified root, the partition's UUID is the first half of the root hash (Discoverable
-/// Partitions Specification), so both slots are told apart even when their content is of the same version.
+/// The GPT label of the root partition, as far as the kernel or udev tell it.
 fn label(root: &Root, root_hash: Option<&str>) -> Option<String> {
+    label_under_verity(root).or_else(|| label_by_uuid(root, root_hash))
+}
+
+/// The verified root is the device mapper's device `root` on two partitions, data and hashes, which carry the same label. Needs no device
+/// node, so it works in the agent's sandbox.
+fn label_under_verity(root: &Root) -> Option<String> {
+    let devices = root.names("sys/class/block").into_iter();
+    let mut mapped = devices
+        .filter(|name| root.text(&format!("sys/class/block/{name}/dm/name")).is_some_and(|name| name.trim() == "root"));
+    let device = mapped.next()?;
+    let slaves = root.names(&format!("sys/class/block/{device}/slaves")).into_iter();
+    let mut labels = slaves.filter_map(|partition| {
+        release_value(&root.text(&format!("sys/class/block/{partition}/uevent"))?, "PARTNAME")
+    });
+    labels.next()
+}
+
+/// With a verified root, the partition's UUID is the first half of the root hash (Discoverable Partitions Specification).
+fn label_by_uuid(root: &Root, root_hash: Option<&str>) -> Option<String> {
     let uuid = root_hash.map(|hash| {
         let part = |from: usize, to: usize| hash.get(from..to).unwrap_or_default();
         [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
@@ -146,6 +164,16 @@ mod tests {
             secure_boot: true,
         };
         assert_eq!(facts.slot, slot);
+    }
+
+    #[test]
+    fn the_label_is_found_under_verity_without_any_device_node() {
+        let (_dir, root) = fixture(&[
+            ("sys/class/block/dm-0/dm/name", "root\n"),
+            ("sys/class/block/dm-0/slaves/vda3/dev", "253:3\n"),
+            ("sys/class/block/vda3/uevent", "PARTN=3\nPARTNAME=tbi_0.2.0\n"),
+        ]);
+        assert_eq!(label(&root, None).as_deref(), Some("tbi_0.2.0"));
     }
 
     #[test]

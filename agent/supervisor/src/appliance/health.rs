@@ -74,6 +74,9 @@ fn state_disk(disk: &StateDisk) -> Trouble {
             ),
         ));
     }
+    if let Some(told) = &disk.told {
+        return Some(degraded(told.clone()));
+    }
     let little = disk.free < LEAST_FREE || disk.free < disk.total / 100 * LEAST_FREE_PERCENT;
     little.then(|| {
         degraded(format!(
@@ -201,7 +204,7 @@ mod tests {
 
     fn sound() -> Observed {
         Observed {
-            state: StateDisk { free: 4 << 30, total: 8 << 30, unwritable: None },
+            state: StateDisk { free: 4 << 30, total: 8 << 30, unwritable: None, told: None },
             clock: Clock { now: BUILT + 1000, synchronised: true },
             uptime_seconds: 1000,
             management_carrier: true,
@@ -258,13 +261,13 @@ mod tests {
     #[test]
     fn a_full_state_partition() {
         let mut it = Box::sound();
-        it.seen.state = StateDisk { free: 0, total: 8 << 30, unwritable: Some("No space left on device".to_owned()) };
+        it.seen.state = StateDisk { free: 0, total: 8 << 30, unwritable: Some("No space left on device".to_owned()), told: None };
         let (name, state, sentence) = it.only();
         assert_eq!((name.as_str(), state), ("state", State::Failed));
         assert!(sentence.contains("delete old runs"), "{sentence}");
         for (free, total) in [(200 << 20, 1 << 30), (700 << 20, 8 << 30)] {
             let mut it = Box::sound();
-            it.seen.state = StateDisk { free, total, unwritable: None };
+            it.seen.state = StateDisk { free, total, unwritable: None, told: None };
             let (name, state, sentence) = it.only();
             assert_eq!((name.as_str(), state), ("state", State::Degraded));
             assert!(sentence.contains("larger disk"), "{sentence}");

@@ -29,6 +29,9 @@ pub(crate) struct Observed {
     pub(crate) network: Option<NetworkOutcome>,
 }
 
+/// Written in the initrd, one sentence a line, when something was wrong with the state partition.
+const TOLD_AT_BOOT: &str = "run/tlsstress-boot/state-problem";
+
 /// The partition with the agent's state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StateDisk {
@@ -36,6 +39,8 @@ pub(crate) struct StateDisk {
     pub(crate) total: u64,
     /// Why nothing can be written, when nothing can.
     pub(crate) unwritable: Option<String>,
+    /// What the initrd says of it: missing, damaged, mended.
+    pub(crate) told: Option<String>,
 }
 
 /// The wall clock.
@@ -71,7 +76,7 @@ pub(crate) fn look(root: &Root, state: &Path, now: i64, management: Option<&str>
         |name: Option<&str>| name.is_some_and(|name| root.number(&format!("sys/class/net/{name}/carrier")) == Some(1));
     let uptime = root.text("proc/uptime").unwrap_or_default();
     Observed {
-        state: state_disk(state),
+        state: state_disk(root, state),
         // timesyncd touches this file when it has set the clock (systemd-timesyncd.service(8)).
         clock: Clock { now, synchronised: root.exists("run/systemd/timesync/synchronized") },
         uptime_seconds: uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0),
@@ -87,12 +92,13 @@ fn json<T: for<'a> Deserialize<'a>>(root: &Root, path: &str) -> Option<T> {
     serde_json::from_str(&root.text(path)?).ok()
 }
 
-fn state_disk(state: &Path) -> StateDisk {
+fn state_disk(root: &Root, state: &Path) -> StateDisk {
     let (free, total) = statvfs(state).map_or((0, 0), |found| {
         let unit = found.fragment_size();
         (unit.saturating_mul(found.blocks_available()), unit.saturating_mul(found.blocks()))
     });
-    StateDisk { free, total, unwritable: try_to_write(state).err().map(|error| error.to_string()) }
+    let told = root.text(TOLD_AT_BOOT).map(|text| text.lines().collect::<Vec<_>>().join(" "));
+    StateDisk { free, total, unwritable: try_to_write(state).err().map(|error| error.to_string()), told }
 }
 
 /// Only a write shows whether writing works: a full, a read-only and a failing disk all answer questions as if nothing were wrong.
@@ -162,7 +168,7 @@ mod tests {
     fn a_place_that_cannot_be_written_says_why() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        assert!(state_disk(&dir.path().join("file/state")).unwritable.is_some());
+        assert!(state_disk(&Root::new("/nowhere"), &dir.path().join("file/state")).unwritable.is_some());
     }
 
     #[test]
