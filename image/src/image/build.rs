@@ -16,7 +16,7 @@ use crate::image::gates::{self, Fill};
 use crate::image::inputs::Inputs;
 use crate::image::keys::{Keys, keys};
 use crate::image::manifest::{Manifest, Output, OutputKind};
-use crate::image::outputs::{Maker, crates, rfc3339};
+use crate::image::outputs::{Maker, crates, keep_lists, rfc3339};
 use crate::image::places::made_in;
 use crate::image::spdx::{self, Bill, Crate};
 use crate::image::steps::Steps;
@@ -242,6 +242,7 @@ impl Job<'_> {
     fn take_over(&self) -> Result<()> {
         files::make(&self.places.outputs())?;
         let version = &self.build.version;
+        keep_lists(&self.places, version)?;
         for (made, kind) in [(".raw", OutputKind::Raw), (".efi", OutputKind::Uki)] {
             let (from, to) = (self.places.made(version, made), self.places.output(version, kind.ending()));
             fs::rename(&from, &to).with_context(|| format!("mkosi left no {}", from.display()))?;

@@ -19,8 +19,23 @@ use crate::image::{Places, files, oci};
 use crate::run::civil_from_days;
 use crate::workspace::Workspace;
 
-/// Of the image and of mkosi's package cache: what a Debian package is called there.
-const TREES: [&str; 2] = ["initrd", "isp"];
+/// Trees in the image.
+const TREES: [&str; 3] = [ROOT, "initrd", "isp"];
+/// mkosi calls it as it calls the image.
+const ROOT: &str = "root";
+
+/// Keeps mkosi's lists of packages of the image it has just built.
+pub(crate) fn keep_lists(places: &Places, version: &str) -> Result<()> {
+    for tree in TREES {
+        let made = match tree {
+            ROOT => places.made(version, ".manifest"),
+            other => places.work().join(format!("{other}.manifest")),
+        };
+        let list = fs::read(&made).with_context(|| format!("mkosi left no list of packages in {}", made.display()))?;
+        files::write(&places.lists().join(format!("{tree}.json")), &list)?;
+    }
+    Ok(())
+}
 
 /// Makes outputs.
 pub(crate) struct Maker<'a> {
@@ -87,10 +102,9 @@ impl Maker<'_> {
     }
 
     fn sbom(&self, path: &Path, manifest: &Manifest) -> Result<()> {
-        let root = format!("tbi_{}", manifest.version);
         let mut trees = BTreeMap::new();
-        for (name, file) in std::iter::once(("root", root.as_str())).chain(TREES.map(|tree| (tree, tree))) {
-            let file = self.places.work().join(format!("{file}.manifest"));
+        for name in TREES {
+            let file = self.places.lists().join(format!("{name}.json"));
             let json =
                 fs::read(&file).with_context(|| format!("mkosi left no list of packages in {}", file.display()))?;
             let mut packages =

@@ -14,6 +14,7 @@ use crate::workspace::Workspace;
 ///                  sandbox/    package sources for mkosi
 ///                  stage/      what the image takes from this tree
 ///                  work/V/     what mkosi leaves behind, by variant
+///                  lists/V/    packages in the last image
 ///                  logs/       mkosi's own words
 ///                  vm/V/       disks of booted machines
 /// ```
@@ -60,6 +61,11 @@ impl Places {
     /// mkosi's output directory of a second build, for comparison.
     pub(crate) fn second(&self) -> PathBuf {
         self.root.join("work").join(format!("{}-second", self.variant.name()))
+    }
+
+    /// Lists of packages of the variant's last image, for its bill of materials; they outlive a later build that fails.
+    pub(crate) fn lists(&self) -> PathBuf {
+        self.root.join("lists").join(self.variant.name())
     }
 
     /// Logs of steps.

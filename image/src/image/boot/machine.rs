@@ -260,13 +260,14 @@ struct Terminal;
 
 impl Terminal {
     fn take() -> Option<Self> {
-        (std::io::stdin().is_terminal() && stty(&["-icanon", "-echo"])).then_some(Self)
+        // Not then_some: a terminal that is not ours must not be made and dropped.
+        (std::io::stdin().is_terminal() && stty(&["-icanon", "-echo"])).then(|| Self)
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        stty(&["sane"]);
+        let _as_it_was = stty(&["sane"]);
     }
 }
 
