@@ -1,5 +1,4 @@
 //! The harness itself: what every other test of a machine stands on.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::time::{Duration, Instant};
 

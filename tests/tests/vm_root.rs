@@ -1,5 +1,4 @@
 //! The root file system: read-only, verified, and not run when it was tampered with.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 

@@ -79,9 +79,12 @@ impl Machine {
             }
         });
         let shell = Shell::connect(&folder.join(DEBUG));
-        let (network, continued) = (setup.has_network(), setup.is_continued());
+        let (network, state) = (setup.has_network(), setup.incoming().map(|state| format!("file:{}", state.display())));
         let mut machine = Self { setup: Some(setup), child, monitor, shell, trunk, api: None };
-        if continued {
+        if let Some(state) = state {
+            // QEMU would announce the machine's addresses to its new switch, with frames that the machine itself never sent.
+            let _nothing = machine.monitor.ask("migrate-set-parameters", json!({ "announce-rounds": 0 }));
+            let _nothing = machine.monitor.ask("migrate-incoming", json!({ "uri": state }));
             until("the saved state", COMMAND, || {
                 let status = machine.monitor.ask("query-status", json!(null));
                 (status["status"] != "inmigrate").then_some(())
@@ -243,7 +246,7 @@ impl Machine {
         let _gone = self.monitor.try_ask("quit", json!(null));
         let _reaped = self.child.wait();
         match self.setup.take() {
-            Some(setup) => setup.from_disk(),
+            Some(setup) => setup.after_power_cut(),
             None => panic!("the machine was taken apart before"),
         }
     }

@@ -141,7 +141,7 @@ impl Setup {
     }
 
     /// After the power was cut, the machine starts anew from its disk.
-    pub(super) fn from_disk(mut self) -> Self {
+    pub(super) fn after_power_cut(mut self) -> Self {
         self.incoming = None;
         self
     }
@@ -152,8 +152,9 @@ impl Setup {
         Machine::start(self)
     }
 
-    pub(super) fn is_continued(&self) -> bool {
-        self.incoming.is_some()
+    /// The saved state to continue from.
+    pub(super) fn incoming(&self) -> Option<&Path> {
+        self.incoming.as_deref()
     }
 
     pub(super) fn has_trunk(&self) -> bool {
@@ -181,7 +182,9 @@ impl Setup {
         if self.trunk {
             let ends = format!("local.type=unix,local.path={TRUNK_BOX},remote.type=unix,remote.path={TRUNK_TEST}");
             qemu.arg("-netdev").arg(format!("dgram,id=trunk,{ends}"));
-            qemu.arg("-device").arg(format!("virtio-net-pci,id=nic1,netdev=trunk,mac={TRUNK_MAC},romfile="));
+            // Behind a port of its own, from which it can be taken while the machine runs; and after the management interface by position.
+            qemu.args(["-device", "pcie-root-port,id=port1,chassis=1"]);
+            qemu.arg("-device").arg(format!("virtio-net-pci,id=nic1,bus=port1,netdev=trunk,mac={TRUNK_MAC},romfile="));
         }
         qemu.arg("-chardev").arg(format!("socket,id=serial,path={SERIAL},server=on,wait=off,logfile={SERIAL_LOG}"));
         qemu.args(["-serial", "chardev:serial", "-device", "virtio-serial-pci"]);
@@ -192,8 +195,9 @@ impl Setup {
             Some(time) => qemu.arg("-rtc").arg(format!("base={time},clock=vm")),
             None => qemu.args(["-rtc", "base=utc"]),
         };
-        if let Some(state) = &self.incoming {
-            qemu.arg("-incoming").arg(format!("file:{}", state.display()));
+        if self.incoming.is_some() {
+            // From where is told over the monitor, see `Machine::start`.
+            qemu.args(["-incoming", "defer"]);
         }
         // Nothing runs before the debug port has its reader.
         qemu.arg("-S");
