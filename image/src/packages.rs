@@ -49,9 +49,32 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("openssl", "openssl"),
     tool("sslsplit", "sslsplit"),
     tool("h2load", "nghttp2-client"),
+    tool("/usr/lib/frr/zebra", "frr"),
+    tool("ping", "iputils-ping"),
+    // A manager and a bus of the test's own for the agent's units.
+    tool("/usr/lib/systemd/systemd", "systemd"),
+    tool("dbus-daemon", "dbus-daemon"),
     // It brings no program, and slim images leave its documentation out; these are what it needs and hardly anybody else.
     tool("/usr/share/python-wheels", "python3-venv"),
 ];
+
+/// What building an image needs of the machine; everything else comes from the tools tree, of the image's own Debian release.
+pub(crate) const IMAGE: &[Tool] = &[
+    tool("python3", "python3"),
+    tool("apt-get", "apt"),
+    tool("dpkg-deb", "dpkg"),
+    tool("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+    tool("git", "git"),
+    tool("unshare", "util-linux"),
+    tool("setpriv", "util-linux"),
+    tool("mount", "mount"),
+    tool("tar", "tar"),
+    // mkosi copies trees with it before it has its own.
+    tool("cp", "coreutils"),
+];
+
+/// What looking at disks needs.
+pub(crate) const DISKS: &[Tool] = &[tool("lsblk", "util-linux")];
 
 /// What `bench` compares with.
 pub(crate) const PEERS: &[Tool] = &[
@@ -143,8 +166,13 @@ fn is_there(program: &str, places: &[PathBuf]) -> bool {
     places.iter().any(|place| place.join(OsStr::new(program)).is_file())
 }
 
+/// Whether a program is there.
+pub(crate) fn has(program: &str) -> bool {
+    is_there(program, &places())
+}
+
 /// Effective user 0, read from the kernel: no dependency for one number.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| effective_user(&status) == Some(0))
 }
 

@@ -4,12 +4,14 @@
 //! its own summary closes the output and its exit code is ours. Tests that start programs find them in the directory that
 //! `TBI_BIN_DIR` names; they are built here once, so that no test builds anything.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::command::{become_program, output_of, print, say, succeed};
+use crate::image::{Build, Places, Variant};
 use crate::packages;
 use crate::workspace::{Profile, Workspace};
 
@@ -33,11 +35,12 @@ enum Layer {
     Unit,
     Namespaces,
     Interop,
+    Vm,
 }
 
 impl Layer {
     /// Fast to slow.
-    const ALL: [Layer; 4] = [Layer::Lint, Layer::Unit, Layer::Namespaces, Layer::Interop];
+    const ALL: [Layer; 5] = [Layer::Lint, Layer::Unit, Layer::Namespaces, Layer::Interop, Layer::Vm];
 
     fn name(self) -> &'static str {
         match self {
@@ -45,6 +48,7 @@ impl Layer {
             Layer::Unit => "unit",
             Layer::Namespaces => "namespaces",
             Layer::Interop => "interop",
+            Layer::Vm => "vm",
         }
     }
 
@@ -56,6 +60,7 @@ impl Layer {
             Layer::Unit => "every crate's own tests, documentation examples included",
             Layer::Namespaces => "whole runs in a lab of network namespaces, faults included",
             Layer::Interop => "our programs with programs nobody here wrote: nginx, curl, sslsplit, aioquic",
+            Layer::Vm => "the image in a virtual machine (builds its debug variant first)",
         }
     }
 
@@ -63,9 +68,10 @@ impl Layer {
     fn filter(self) -> &'static str {
         match self {
             Layer::Lint => "binary(=rules)",
-            Layer::Unit => "not binary(/^(lab|interop)_/)",
+            Layer::Unit => "not binary(/^(lab|interop|vm)_/)",
             Layer::Namespaces => "binary(/^lab_/)",
             Layer::Interop => "binary(/^interop_/)",
+            Layer::Vm => "binary(/^vm_/)",
         }
     }
 }
@@ -91,6 +97,7 @@ impl Test {
             // nextest does not run documentation examples; `cargo test` below does.
             succeed(workspace.cargo().args(["test", "--locked", "--workspace", "--doc", "--quiet"]))?;
         }
+        let image = if chosen.contains(&Layer::Vm) { Some(image(&workspace)?) } else { None };
         let mut runner = workspace.cargo();
         runner.args(if nextest { nextest_arguments(&chosen) } else { cargo_test_arguments(&chosen) });
         if !nextest {
@@ -100,6 +107,9 @@ impl Test {
         // An ordinary user's path lacks what Debian keeps in /usr/sbin: nginx, nft.
         runner.env("PATH", packages::search_path());
         runner.env("TBI_BIN_DIR", workspace.programs(Profile::Dev)).stdin(Stdio::null());
+        if let Some(folder) = image {
+            runner.env("TBI_IMAGE_DIR", folder);
+        }
         become_program(&mut runner)
     }
 }
@@ -113,10 +123,19 @@ fn needs(chosen: &[Layer]) -> Vec<&'static [packages::Tool]> {
     if chosen.contains(&Layer::Namespaces) {
         groups.push(packages::FAULTS);
     }
+    if chosen.contains(&Layer::Vm) {
+        groups.push(packages::IMAGE);
+    }
     if chosen.contains(&Layer::Unit) || chosen.contains(&Layer::Interop) {
         groups.push(packages::INTEROP);
     }
     groups
+}
+
+/// Builds the debug image, once for all tests; returns its folder, where `manifest.json` says what is there.
+fn image(workspace: &Workspace) -> Result<PathBuf> {
+    Build::for_tests().build(workspace)?;
+    Ok(Places::new(workspace, Variant::Debug).outputs())
 }
 
 fn lint(workspace: &Workspace) -> Result<()> {
@@ -165,6 +184,7 @@ fn cargo_test_arguments(chosen: &[Layer]) -> Vec<String> {
         [Layer::Unit] => &["--workspace", "--exclude", "tbi-tests"],
         [Layer::Namespaces] => &["--package", "tbi-tests", "--test", "lab_*"],
         [Layer::Interop] => &["--package", "tbi-tests", "--test", "interop_*"],
+        [Layer::Vm] => &["--package", "tbi-tests", "--test", "vm_*"],
         [Layer::Namespaces, Layer::Interop] => &["--package", "tbi-tests", "--test", "lab_*", "--test", "interop_*"],
         _ => &["--workspace"],
     };
@@ -194,5 +214,6 @@ mod tests {
         assert_eq!(needs(&[Layer::Lint, Layer::Interop]).len(), 3);
         assert!(needs(&[Layer::Unit]).contains(&packages::INTEROP), "crates' own tests start nginx and curl");
         assert!(needs(&[Layer::Namespaces]).contains(&packages::FAULTS));
+        assert!(needs(&[Layer::Vm]).contains(&packages::IMAGE));
     }
 }

@@ -7,8 +7,9 @@ use tbi_daemon::{ClientError, UnixClient};
 
 use crate::health::Health;
 use crate::node::Identity;
+use crate::power;
 use crate::runs::{Order, Run};
-use crate::settings::{Change, Snapshot};
+use crate::settings::{Change, Snapshot, TopologyText};
 use crate::status::Status;
 
 /// Asks the agent behind a socket.
@@ -76,6 +77,22 @@ impl AgentClient {
     /// [`ClientError`], code `run-under-way` when there is one.
     pub async fn start_run(&self, order: &Order) -> Result<Run, ClientError> {
         self.socket.post_json("/v1/runs", order).await
+    }
+
+    /// Stores another topology.
+    ///
+    /// # Errors
+    /// [`ClientError`], code `topology-refused` when it cannot be built on the box.
+    pub async fn change_topology(&self, topology: &TopologyText) -> Result<TopologyText, ClientError> {
+        self.socket.put_json("/v1/topology", topology).await
+    }
+
+    /// Restarts the machine or switches it off.
+    ///
+    /// # Errors
+    /// [`ClientError`], code `power-refused` when the system does not let the agent.
+    pub async fn power(&self, order: &power::Order) -> Result<power::Order, ClientError> {
+        self.socket.post_json("/v1/power", order).await
     }
 
     /// One run.

@@ -20,7 +20,8 @@ pub enum State {
 /// One part: a workload, the network, the state partition, the clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Component {
-    /// Stable name: `engine`, `personas`, `isp`, `practice-dut`, `network`, `trunk`, `state`, `database`, `clock`, `identity`, `topology`.
+    /// Stable name: `engine`, `personas`, `isp`, `practice-dut`, `network`, `trunk`, `state`, `database`, `clock`, `identity`, `topology`,
+    /// `settings`, `management`.
     pub name: String,
     /// How it is.
     pub state: State,

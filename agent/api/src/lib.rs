@@ -12,8 +12,8 @@
 //! | `GET /v1/hardware` | | [`hardware::Hardware`] |
 //! | `GET /v1/capabilities` | | [`node::Capabilities`] |
 //! | `GET /v1/settings` | | [`settings::Snapshot`] |
-//! | `PUT /v1/settings` | [`settings::Change`] | [`settings::Snapshot`]; 409 when somebody else was faster |
-//! | `GET /v1/topology` | | [`settings::TopologyText`] |
+//! | `PUT /v1/settings` | [`settings::Change`] | [`settings::Snapshot`]; 409 when somebody else was faster, 422 with the sentence, 507 when it cannot be kept |
+//! | `GET /v1/topology` | | [`settings::TopologyText`] as stored, also when it cannot be used (health says so) |
 //! | `PUT /v1/topology` | [`settings::TopologyText`] | 200; 422 with the sentence when it cannot be built here |
 //! | `GET /v1/runs` | | list of [`runs::Run`], newest first |
 //! | `POST /v1/runs` | [`runs::Order`] | 202 [`runs::Run`]; 409 when one is under way |
@@ -22,7 +22,7 @@
 //! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), `bye` at its end |
 //! | `GET /v1/runs/{id}/record` | | the run record (`run.json`) |
 //! | `GET /v1/runs/{id}/report` | | the report (HTML) |
-//! | `POST /v1/power` | [`power::Order`] | 202 |
+//! | `POST /v1/power` | [`power::Order`] | 202 [`power::Order`]; 503 when the system refuses |
 
 pub mod client;
 pub mod hardware;

@@ -24,6 +24,8 @@ pub enum KeyStorage {
     SealedToTpm,
     /// On the state partition, readable to the agent only: not bound to hardware.
     StatePartition,
+    /// In memory: the state partition cannot be written, or the TPM does not answer. Another key with the next start.
+    ThisStartOnly,
 }
 
 /// What this box can be used for, with the reason where it cannot.

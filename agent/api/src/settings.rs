@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Host name (RFC 1123 label); empty: `tbi-` and the first six digits of the node id.
+    /// Host name (RFC 1123 label); empty: `tbi-` and the first six hex digits of the SHA-256 of the machine id.
     pub host_name: String,
     /// Management network.
     pub management: Management,

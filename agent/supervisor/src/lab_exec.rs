@@ -39,9 +39,9 @@ impl ExecArgs {
         let logs = self.logs.unwrap_or_else(|| Path::new(RUN).join("logs"));
         let lab = Lab::up(&plan, &self.authorities, &logs).await?;
         let facts = serde_json::json!({
-            "targets": lab.floor.targets,
-            "sources": lab.floor.sources,
-            "trust": lab.floor.trust,
+            "targets": lab.up.floor.targets,
+            "sources": lab.up.floor.sources,
+            "trust": lab.up.floor.trust,
         });
         std::fs::write(Path::new(RUN).join("lab.json"), facts.to_string()).context("lab.json cannot be written")?;
         let mut words = self.command.into_iter();

@@ -1,12 +1,20 @@
-//! `tbi-agent`: the agent. In the lab it is the supervisor of one run (`lab run`) or of a lab to look around in (`lab exec`).
+//! `tbi-agent`: the agent. In the lab it is the supervisor of one run (`lab run`) or of a lab to look around in (`lab exec`); on an
+//! appliance it is the daemon (`serve`), the health gate (`gate`) and the two short programs that need root (`network`, `settings`).
 #![expect(clippy::print_stderr, reason = "errors of a command-line program")]
 
+mod appliance;
+mod bench;
+mod gate;
 mod lab_exec;
 mod network;
+mod network_command;
 mod process;
 mod run;
 mod sandbox;
+mod serve;
+mod settings_command;
 mod shell;
+mod systemd;
 
 use std::process::ExitCode;
 
@@ -25,9 +33,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
+    Gate(gate::GateArgs),
+    #[command(subcommand)]
+    Settings(settings_command::SettingsCommand),
     /// The bench in private namespaces of this machine.
     #[command(subcommand)]
     Lab(LabCommand),
+    /// The bench's network on the appliance.
+    #[command(subcommand)]
+    Network(network_command::NetworkCommand),
     #[command(hide = true)]
     LabShell(shell::LabShell),
 }
@@ -55,22 +70,28 @@ fn main() -> ExitCode {
 }
 
 fn start(command: Command) -> anyhow::Result<ExitCode> {
-    if let Command::Lab(LabCommand::Close { dir }) = command {
-        let record = run::close::close(&dir)?;
-        eprintln!("closed: {}", record.reasons.first().map_or("", String::as_str));
-        return Ok(ExitCode::SUCCESS);
+    match command {
+        Command::Serve(serve) => serve.run(),
+        Command::Gate(gate) => gate.run(),
+        Command::Settings(settings) => settings.run(),
+        Command::Network(network) => network.run(),
+        Command::Lab(LabCommand::Close { dir }) => {
+            let record = run::close::close(&dir, &run::environment::Life::lab())?;
+            eprintln!("closed: {}", record.reasons.first().map_or("", String::as_str));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Lab(LabCommand::Run(arguments)) => in_the_sandbox(run::run(*arguments)),
+        Command::Lab(LabCommand::Exec(arguments)) => in_the_sandbox(arguments.run()),
+        Command::LabShell(shell) => in_the_sandbox(shell.run()),
     }
-    // Before the first thread: the kernel gives user namespaces to single-threaded processes only.
+}
+
+/// Does the work inside private namespaces. They are made before the first thread: the kernel gives user namespaces to single-threaded
+/// processes only.
+fn in_the_sandbox(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     if let sandbox::Entered::Ended(code) = sandbox::enter()? {
         return Ok(code);
     }
     tbi_daemon::init_tracing("tbi-agent", "warn");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match command {
-        Command::Lab(LabCommand::Run(arguments)) => runtime.block_on(run::run(*arguments)),
-        Command::Lab(LabCommand::Exec(arguments)) => runtime.block_on(arguments.run()),
-        // Handled above, without namespaces.
-        Command::Lab(LabCommand::Close { .. }) => Ok(ExitCode::SUCCESS),
-        Command::LabShell(shell) => runtime.block_on(shell.run()),
-    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

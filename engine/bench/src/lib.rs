@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod control;
 pub mod fingerprint;
 pub mod histogram;
+pub mod isp;
 pub mod mode_check;
 pub mod netplan;
 pub mod object;

@@ -5,11 +5,30 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tbi_bench::catalogue::{AddressFamily, Catalogue};
-use tbi_bench::netplan::{Action, Namespace, NetworkPlan, NetworkState, Path, Via, diff};
+use tbi_bench::netplan::{
+    Action, Fabric, IspRouter, MacAddress, Namespace, NetworkPlan, NetworkState, Path, Site, Table, Via, diff,
+    trunk_firewall,
+};
 use tbi_bench::topology::Topology;
 
 fn plan(path: Path) -> NetworkPlan {
     NetworkPlan::new(&Topology::builtin(), &Catalogue::builtin(), path)
+}
+
+fn mac() -> MacAddress {
+    "52:54:00:12:34:56".parse().unwrap()
+}
+
+/// A real device behind a trunk, and FRR.
+fn external(path: Path) -> NetworkPlan {
+    let fabric = Fabric { site: Site::External { trunk: mac() }, isp: IspRouter::Frr };
+    NetworkPlan::on(fabric, &Topology::builtin(), &Catalogue::builtin(), path)
+}
+
+/// The practice DUT, and FRR.
+fn practice_frr(path: Path) -> NetworkPlan {
+    let fabric = Fabric { site: Site::Practice, isp: IspRouter::Frr };
+    NetworkPlan::on(fabric, &Topology::builtin(), &Catalogue::builtin(), path)
 }
 
 /// `TBI_UPDATE_SNAPSHOTS=1 cargo test` writes the files anew; the difference is then reviewed like code.
@@ -30,6 +49,110 @@ fn compare(name: &str, plan: &NetworkPlan) {
 fn plans_are_the_committed_ones() {
     compare("through-dut.json", &plan(Path::ThroughDut));
     compare("reference.json", &plan(Path::Reference));
+    compare("external-through-dut.json", &external(Path::ThroughDut));
+    compare("external-reference.json", &external(Path::Reference));
+}
+
+#[test]
+fn with_a_trunk_nothing_connects_agents_and_isp_but_the_trunk() {
+    let state = external(Path::ThroughDut).state;
+    assert!(!state.namespaces.contains(&Namespace::Dut));
+    let pairs: BTreeSet<_> = state.links.iter().map(|link| (link.near.namespace, link.far.namespace)).collect();
+    assert_eq!(pairs, BTreeSet::from([(Namespace::Isp, Namespace::Personas)]));
+    let uplinks: Vec<_> = state
+        .uplinks
+        .iter()
+        .map(|it| (it.trunk, it.vlan.number(), it.end.namespace, it.end.interface.to_string()))
+        .collect();
+    let expected = [
+        (mac(), 20, Namespace::Agents, "vlan20".to_owned()),
+        (mac(), 30, Namespace::Agents, "vlan30".to_owned()),
+        (mac(), 2001, Namespace::Isp, "vlan2001".to_owned()),
+    ];
+    assert_eq!(uplinks, expected);
+    // On the way around there is one link more, and it is the reference link.
+    let around = external(Path::Reference).state;
+    let more: Vec<_> = around.links.difference(&state.links).map(|link| link.near.interface.to_string()).collect();
+    assert_eq!(more, ["reference"]);
+    assert_eq!(around.uplinks, state.uplinks);
+}
+
+/// Whatever the path, what is named lies in a namespace of the plan, so nothing lies in the machine's own; and nobody has the
+/// addresses of the real device.
+#[test]
+fn with_a_trunk_nothing_of_the_plan_is_the_machines_or_the_devices() {
+    for path in [Path::ThroughDut, Path::Reference] {
+        let (state, lab) = (external(path).state, plan(path).state);
+        let all = &state.namespaces;
+        assert!(state.links.iter().all(|it| all.contains(&it.near.namespace) && all.contains(&it.far.namespace)));
+        assert!(state.uplinks.iter().all(|it| all.contains(&it.end.namespace)));
+        assert!(state.addresses.iter().all(|it| all.contains(&it.end.namespace)));
+        assert!(state.routes.iter().all(|it| all.contains(&it.namespace)));
+        assert!(state.sysctls.iter().all(|it| all.contains(&it.namespace)));
+        let devices = lab.addresses.iter().filter(|it| it.end.namespace == Namespace::Dut);
+        for device in devices {
+            assert!(!state.addresses.iter().any(|it| it.address.addr() == device.address.addr()), "{device:?}");
+        }
+        // The ends that stay look as in the lab.
+        let rest: BTreeSet<_> = lab.addresses.iter().filter(|it| it.end.namespace != Namespace::Dut).cloned().collect();
+        assert_eq!(state.addresses, rest);
+    }
+}
+
+#[test]
+fn without_the_trunk_everything_else_stands() {
+    for path in [Path::ThroughDut, Path::Reference] {
+        let whole = external(path).state;
+        let rest = whole.without_trunk();
+        assert_eq!((rest.trunk, rest.uplinks.len()), (None, 0));
+        assert_eq!((&rest.namespaces, &rest.links, &rest.rules), (&whole.namespaces, &whole.links, &whole.rules));
+        let ends: BTreeSet<_> = whole.uplinks.iter().map(|uplink| uplink.end.clone()).collect();
+        assert!(rest.addresses.iter().all(|address| !ends.contains(&address.end)));
+        assert!(rest.routes.iter().all(|route| route.end().is_none_or(|end| !ends.contains(&end))));
+        // What comes back with the trunk is only what hangs on it.
+        let back = diff(&rest, &whole);
+        assert!(back.iter().all(|action| matches!(
+            action,
+            Action::SetTrunk(_) | Action::AddUplink(_) | Action::AddAddress(_) | Action::AddRoute(_)
+        )));
+        assert!(matches!(
+            &back[..4],
+            [Action::SetTrunk(_), Action::AddUplink(_), Action::AddUplink(_), Action::AddUplink(_)]
+        ));
+        let practice = plan(path).state;
+        assert_eq!(practice.without_trunk(), practice);
+    }
+}
+
+#[test]
+fn with_frr_the_isp_has_no_route_of_ours_and_must_show_those_we_had() {
+    for path in [Path::ThroughDut, Path::Reference] {
+        let of_isp = |state: &NetworkState| -> BTreeSet<_> {
+            state.routes.iter().filter(|route| route.namespace == Namespace::Isp).cloned().collect()
+        };
+        for frr in [practice_frr(path), external(path)] {
+            assert!(of_isp(&frr.state).is_empty());
+            assert_eq!(frr.expected, of_isp(&plan(path).state));
+            assert_eq!(frr.expected.len(), 4);
+            assert!(frr.expected.iter().all(|route| route.table == Table::MAIN));
+        }
+        assert!(plan(path).expected.is_empty());
+    }
+    let change: Vec<_> = diff(&practice_frr(Path::ThroughDut).state, &practice_frr(Path::Reference).state);
+    assert!(
+        !change.iter().any(|action| matches!(action, Action::AddRoute(route) if route.namespace == Namespace::Isp))
+    );
+}
+
+#[test]
+fn the_machine_is_deaf_and_dumb_on_the_trunk() {
+    let interface = external(Path::ThroughDut).state.uplinks.first().unwrap().end.interface.clone();
+    let rules = trunk_firewall(&interface, 7);
+    for rule in ["iif 7 drop", "oif 7 drop", "iifname \"vlan20\" drop", "oifname \"vlan20\" drop"] {
+        // Both families: input, output and forward of inet, input and output of arp.
+        let (inet, arp) = rules.split_once("}\ntable arp tbi_trunk {").unwrap();
+        assert_eq!((inet.matches(rule).count(), arp.matches(rule).count()), (2, 1), "{rule} in {rules}");
+    }
 }
 
 #[test]
@@ -76,14 +199,19 @@ fn sources_are_ours_and_come_back_and_are_not_the_gateway() {
 #[test]
 fn the_same_state_needs_no_action() {
     for path in [Path::ThroughDut, Path::Reference] {
-        assert_eq!(diff(&plan(path).state, &plan(path).state), []);
+        for plan in [plan, external, practice_frr] {
+            assert_eq!(diff(&plan(path).state, &plan(path).state), []);
+        }
     }
 }
 
 /// The actions of a diff, carried out on a model of the kernel, lead to the wanted state.
 #[test]
 fn actions_lead_where_they_should() {
-    let states = [NetworkState::default(), plan(Path::ThroughDut).state, plan(Path::Reference).state];
+    let plans = [plan, external, practice_frr].into_iter();
+    let plans = plans.flat_map(|plan| [Path::ThroughDut, Path::Reference].map(|path| plan(path).state));
+    let mut states: Vec<NetworkState> = plans.collect();
+    states.extend([NetworkState::default(), external(Path::ThroughDut).state.without_trunk()]);
     for from in &states {
         for to in &states {
             let mut model = from.clone();
@@ -151,6 +279,14 @@ fn carry_out(model: &mut NetworkState, action: Action) {
             true
         }
         Action::AddLink(link) => model.links.insert(link),
+        Action::SetTrunk(trunk) => model.trunk.replace(trunk) != Some(trunk),
+        Action::ReleaseTrunk(trunk) => model.trunk.take() == Some(trunk),
+        Action::AddUplink(uplink) => model.trunk == Some(uplink.trunk) && model.uplinks.insert(uplink),
+        Action::RemoveUplink(uplink) => {
+            model.addresses.retain(|address| address.end != uplink.end);
+            model.routes.retain(|route| route.end().as_ref() != Some(&uplink.end));
+            model.uplinks.remove(&uplink)
+        }
         Action::AddAddress(address) => model.addresses.insert(address),
         Action::AddRoute(route) => model.routes.insert(route),
         Action::AddRule(rule) => model.rules.insert(rule),

@@ -22,6 +22,7 @@
 mod args;
 mod client;
 mod cpu;
+mod files;
 mod health;
 mod listener;
 mod metrics;
@@ -30,11 +31,13 @@ mod problem;
 mod server;
 mod shutdown;
 mod sse;
+mod watchdog;
 
 pub use args::{DaemonArgs, init_tracing};
 pub use client::events::{Event, EventParser, EventsMalformed};
 pub use client::{ClientError, UnixClient};
 pub use cpu::cpu_time;
+pub use files::{Access, ReplaceError, replace_file};
 pub use health::{CriticalTask, Health};
 pub use listener::{ListenError, Listener};
 pub use metrics::MetricsText;

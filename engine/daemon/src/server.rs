@@ -22,6 +22,7 @@ use tracing::Instrument;
 use crate::health::State;
 use crate::notify::notify;
 use crate::problem::as_problem;
+use crate::watchdog::life_signs;
 use crate::{ApiError, Health, Listener, MetricsText, Shutdown, cpu_time};
 
 /// Largest request body, bytes. Plans and orders are far smaller.
@@ -44,6 +45,8 @@ pub enum ServeError {
 
 /// Serves until `shutdown` is requested, then drains for at most [`DRAIN_DEADLINE`].
 ///
+/// Sends the service manager its life signs (`WATCHDOG=1`) when it asks for them.
+///
 /// Adds `/health/live`, `/health/ready`, `/health/startup`, `/metrics` (with `metrics()` in Prometheus text, see [`MetricsText`]) and
 /// `/openapi.json`. Tells systemd `READY=1` when `health` first says ready, `STOPPING=1` when draining begins; from then on health says
 /// not ready. A handler that panics answers 500 and harms nobody else.
@@ -60,19 +63,25 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let socket = listener.for_tokio().map_err(ServeError::Socket)?;
     let app = app(router, &health, openapi, metrics);
-    let stop = shutdown.clone();
-    let serving = axum::serve(socket, app).with_graceful_shutdown(async move { stop.requested().await }).into_future();
+    let (stop, leaving) = (shutdown.clone(), health.clone());
+    let stopping = async move {
+        stop.requested().await;
+        // Here, where it is said before the last request ends: with none open, serving is over at once.
+        notify("STOPPING=1");
+        leaving.set_ready(Err("the daemon is stopping; wait for its successor".to_owned()));
+    };
+    let serving = axum::serve(socket, app).with_graceful_shutdown(stopping).into_future();
     let drained_late = async {
         shutdown.requested().await;
-        notify("STOPPING=1");
-        health.set_ready(Err("the daemon is stopping; wait for its successor".to_owned()));
         tokio::time::sleep(DRAIN_DEADLINE).await;
     };
-    // Dropping an arm here ends the whole server, which is what each of them asks for; `tell_manager` never completes.
+    // Dropping an arm here ends the whole server, which is what each of them asks for; `tell_manager` and `life_signs` never complete.
     tokio::select! {
         served = serving => served.map_err(ServeError::Accept)?,
         () = drained_late => tracing::warn!(deadline_s = DRAIN_DEADLINE.as_secs(), "requests were still open at the drain deadline and are cut"),
         () = tell_manager(&health) => {}
+        // Here, because a life sign means that this loop, which accepts requests and drains, really turns.
+        () = life_signs() => {}
     }
     tracing::info!("control API stopped");
     Ok(())

@@ -6,7 +6,9 @@
 use tbi_bench::catalogue::Catalogue;
 use tbi_bench::control::engine::{Arrivals, Phases, ProbeReport};
 use tbi_bench::histogram::LatencyHistogram;
+use tbi_bench::isp::vyos as config_boot;
 use tbi_bench::mode_check::{self, Expected};
+use tbi_bench::netplan::MacAddress;
 use tbi_bench::object::Object;
 use tbi_bench::phases::Phase;
 use tbi_bench::plan::{PlanFile, PlanFormat, Profile};
@@ -25,6 +27,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("bench_catalogue", catalogue),
     ("bench_histogram", histogram),
+    ("bench_mac_address", mac_address),
     ("bench_object", object),
     ("bench_plan", plan),
     ("bench_probes", probes),
@@ -34,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("bench_statistics", statistics),
     ("bench_topology", topology),
     ("bench_units", units),
+    ("bench_vyos", vyos),
 ];
 
 /// Spans and rates that parse are written so that they parse to the same.
@@ -125,6 +129,30 @@ pub fn topology(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Err(error) = CATALOGUE.with(|catalogue| Topology::parse(text, catalogue)) {
         assert!(!error.to_string().is_empty());
+    }
+}
+
+/// A MAC address that parses is written as its lower case; every other text gets a sentence.
+pub fn mac_address(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match text.parse::<MacAddress>() {
+        Ok(mac) => assert_eq!(mac.to_string(), text.to_ascii_lowercase()),
+        Err(error) => assert!(error.to_string().len() < 400),
+    }
+}
+
+/// A router's configuration that is read is written so that it is read as the same, and is judged; what is refused gets a sentence.
+pub fn vyos(data: &[u8]) {
+    thread_local!(static WORLD: (Topology, Catalogue) = (Topology::builtin(), Catalogue::builtin()));
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match config_boot::Tree::parse(text) {
+        Ok(tree) => {
+            let again = config_boot::Tree::parse(&tree.to_string());
+            assert_eq!(again.as_ref(), Ok(&tree));
+            let sentences = WORLD.with(|(topology, catalogue)| config_boot::missing(&tree, topology, catalogue));
+            assert!(sentences.iter().all(|sentence| sentence.ends_with('.')));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::Stdio;
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
+use nix::errno::Errno;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
@@ -21,14 +22,19 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::namespace::Room;
+use super::place::Place;
 use super::{NetworkError, PROTOCOL};
 
 /// The kernel makes `lo` first in every namespace (`LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
 
-fn failed(room: &Room, doing: &'static str, object: impl Display) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
-    let (namespace, object) = (room.namespace, object.to_string());
-    move |error| NetworkError::Netlink { namespace, doing, object, reason: reason(error) }
+pub(super) fn failed(
+    room: &Room,
+    doing: &'static str,
+    object: impl Display,
+) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
+    let (place, object) = (room.place, object.to_string());
+    move |error| NetworkError::Netlink { place, doing, object, reason: reason(error) }
 }
 
 /// What the kernel said, without the bytes of the request.
@@ -49,16 +55,14 @@ async fn index(room: &Room, interface: &Interface) -> Result<u32, NetworkError> 
     let mut links = room.netlink.link().get().match_name(name.clone()).execute();
     match links.try_next().await {
         Ok(Some(link)) => Ok(link.header.index),
-        _ => Err(NetworkError::NoInterface { namespace: room.namespace, interface: name }),
+        _ => Err(NetworkError::NoInterface { place: room.place, interface: name }),
     }
 }
 
 /// Both ends are made in their namespaces at once. What is in the way (one end down, or of another pair) is removed.
 pub(super) async fn add_link(near: &Room, far: &Room, link: &Link) -> Result<(), NetworkError> {
     for (room, end) in [(near, &link.near), (far, &link.far)] {
-        if index(room, &end.interface).await.is_ok() {
-            delete_link(room, &end.interface).await?;
-        }
+        clear_the_way(room, &end.interface).await?;
     }
     let peer = LinkMessageBuilder::<LinkUnspec>::new()
         .name(link.far.interface.as_str())
@@ -67,7 +71,7 @@ pub(super) async fn add_link(near: &Room, far: &Room, link: &Link) -> Result<(),
     let message = LinkVeth::new(link.near.interface.as_str(), link.far.interface.as_str())
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
         .build();
-    let object = format!("link {} to '{}'", link.near.interface, far.namespace);
+    let object = format!("link {} to '{}'", link.near.interface, far.place);
     near.netlink.link().add(message).execute().await.map_err(failed(near, "make", object))?;
     // Not part of the request above: a veth cannot be opened before it knows its peer.
     for (room, end) in [(near, &link.near), (far, &link.far)] {
@@ -76,6 +80,16 @@ pub(super) async fn add_link(near: &Room, far: &Room, link: &Link) -> Result<(),
         started.map_err(failed(room, "start", format!("link {}", end.interface)))?;
     }
     Ok(())
+}
+
+/// Removes an interface that has the name of one to be made. It may go by itself meanwhile: a namespace that was removed takes the
+/// other ends of its links along some time later.
+pub(super) async fn clear_the_way(room: &Room, interface: &Interface) -> Result<(), NetworkError> {
+    let Ok(index) = index(room, interface).await else { return Ok(()) };
+    match room.netlink.link().del(index).execute().await {
+        Err(rtnetlink::Error::NetlinkError(message)) if message.raw_code() == -(Errno::ENODEV as i32) => Ok(()),
+        deleted => deleted.map_err(failed(room, "remove", format!("link {interface}"))),
+    }
 }
 
 pub(super) async fn delete_link(room: &Room, interface: &Interface) -> Result<(), NetworkError> {
@@ -124,12 +138,8 @@ async fn route_message(room: &Room, route: &Route) -> Result<RouteMessage, Netwo
     let builder =
         RouteMessageBuilder::<IpAddr>::new().table_id(route.table.number()).protocol(RouteProtocol::Other(PROTOCOL));
     let object = || format!("route to {}", route.destination);
-    let refused = |reason: String| NetworkError::Netlink {
-        namespace: room.namespace,
-        doing: "describe",
-        object: object(),
-        reason,
-    };
+    let refused =
+        |reason: String| NetworkError::Netlink { place: room.place, doing: "describe", object: object(), reason };
     let builder = builder
         .destination_prefix(route.destination.addr(), route.destination.prefix_len())
         .map_err(|error| refused(error.to_string()))?;
@@ -185,19 +195,21 @@ pub(super) async fn set_sysctl(room: &Room, sysctl: Sysctl) -> Result<(), Networ
             tracing::debug!(%namespace, key, %error, "setting left as the machine has it");
             Ok(())
         }
-        (Err(source), Need::Required) => Err(NetworkError::Sysctl { namespace, key, value, source }),
+        (Err(source), Need::Required) => {
+            Err(NetworkError::Sysctl { place: Place::Bench(namespace), key, value, source })
+        }
     }
 }
 
 /// Hands a script to nft inside the namespace; nft applies it whole or not at all.
 pub(super) async fn firewall(room: &Room, script: &str) -> Result<(), NetworkError> {
-    let namespace = room.namespace;
-    let refused = |reason: String| NetworkError::Firewall { namespace, reason };
+    let place = room.place;
+    let refused = |reason: String| NetworkError::Firewall { place, reason };
     let nft = nft().ok_or(NetworkError::NoNft)?;
     let mut command = Command::new(&nft);
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let spawned = room.run(move || command.spawn()).await?;
-    let mut child = spawned.map_err(|source| NetworkError::Spawn { namespace, program: "nft".to_owned(), source })?;
+    let mut child = spawned.map_err(|source| NetworkError::Spawn { place, program: "nft".to_owned(), source })?;
     let mut input = child.stdin.take().ok_or_else(|| refused("it takes no input".to_owned()))?;
     let written: io::Result<()> = input.write_all(script.as_bytes()).await;
     drop(input);

@@ -17,14 +17,12 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::NetworkError;
-
-/// Where `ip netns` keeps its namespaces.
-const DIRECTORY: &str = "/run/netns";
+use super::place::{DIRECTORY, Place};
 
 /// An open namespace and a netlink socket in it.
 #[derive(Debug)]
 pub(super) struct Room {
-    pub(super) namespace: Namespace,
+    pub(super) place: Place,
     file: Arc<File>,
     pub(super) netlink: rtnetlink::Handle,
     /// The task that carries the netlink socket; ends with the room.
@@ -37,15 +35,12 @@ impl Drop for Room {
     }
 }
 
-fn path(namespace: Namespace) -> PathBuf {
-    PathBuf::from(DIRECTORY).join(namespace.name())
-}
-
 impl Room {
     /// Makes the namespace and opens it.
     pub(super) async fn create(namespace: Namespace) -> Result<Self, NetworkError> {
-        let failed = |source| NetworkError::Namespace { namespace, doing: "make", source };
-        let path = path(namespace);
+        let place = Place::Bench(namespace);
+        let failed = |source| NetworkError::Namespace { place, doing: "make", source };
+        let path = place.path();
         on_own_thread(move || {
             fs::create_dir_all(DIRECTORY)?;
             File::create(&path)?;
@@ -58,31 +53,32 @@ impl Room {
         .await
         .and_then(|done| done)
         .map_err(failed)?;
-        Self::open(namespace).await
+        Self::open(place).await
     }
 
     /// Opens a namespace that is there.
-    pub(super) async fn open(namespace: Namespace) -> Result<Self, NetworkError> {
-        let failed = |source| NetworkError::Namespace { namespace, doing: "open", source };
-        let file = Arc::new(File::open(path(namespace)).map_err(failed)?);
+    pub(super) async fn open(place: Place) -> Result<Self, NetworkError> {
+        let failed = |source| NetworkError::Namespace { place, doing: "open", source };
+        let file = Arc::new(File::open(place.path()).map_err(failed)?);
         // A netlink socket belongs for ever to the namespace in which it was made.
         let connection = within(&file, rtnetlink::new_connection).await.and_then(|done| done).map_err(failed)?;
         let (carrier, netlink, _) = connection;
         let carrier = tokio::spawn(carrier).abort_handle();
-        Ok(Self { namespace, file, netlink, carrier })
+        Ok(Self { place, file, netlink, carrier })
     }
 
     /// Whether the namespace is there, made by this process or an earlier one.
     pub(super) fn exists(namespace: Namespace) -> bool {
         // A file without a namespace mounted on it is left over from an attempt that failed.
         let file_system = |path: PathBuf| nix::sys::statfs::statfs(&path).map(|stat| stat.filesystem_type());
-        file_system(path(namespace)).is_ok_and(|found| found == nix::sys::statfs::NSFS_MAGIC)
+        file_system(Place::Bench(namespace).path()).is_ok_and(|found| found == nix::sys::statfs::NSFS_MAGIC)
     }
 
     /// Lets the namespace go; it ends when the last process in it does.
     pub(super) fn remove(namespace: Namespace) -> Result<(), NetworkError> {
-        let failed = |source| NetworkError::Namespace { namespace, doing: "remove", source };
-        let path = path(namespace);
+        let place = Place::Bench(namespace);
+        let failed = |source| NetworkError::Namespace { place, doing: "remove", source };
+        let path = place.path();
         umount2(&path, MntFlags::MNT_DETACH).map_err(|errno| failed(errno.into()))?;
         fs::remove_file(&path).map_err(failed)
     }
@@ -97,7 +93,7 @@ impl Room {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NetworkError> {
-        let failed = |source| NetworkError::Namespace { namespace: self.namespace, doing: "enter", source };
+        let failed = |source| NetworkError::Namespace { place: self.place, doing: "enter", source };
         within(&self.file, work).await.map_err(failed)
     }
 }

@@ -7,17 +7,19 @@ use std::net::IpAddr;
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
 use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::{IpVersion, RouteMessageBuilder};
 use tbi_bench::catalogue::VlanId;
 use tbi_bench::netplan::{
-    Address, End, Interface, Link, Namespace, Need, NetworkState, Route, Rule, Sysctl, Table, Via,
+    Address, End, Interface, Link, Namespace, Need, NetworkState, Route, Rule, Sysctl, Table, Uplink, Via,
 };
 
 use super::act::sysctl_path;
 use super::namespace::Room;
+use super::place::Place;
+use super::trunk::{self, Nic, Sublayer};
 use super::{NetworkError, PROTOCOL};
 
 /// One end of a veth pair that is up.
@@ -27,11 +29,12 @@ struct Veth {
     peer: u32,
 }
 
-/// Looks at every namespace. Of kernel settings only those of `settings` are looked at.
+/// Looks at every namespace. Of kernel settings only those of `settings` are looked at; `nics` are the machine's, where it was looked at.
 pub(super) async fn state(
     rooms: &BTreeMap<Namespace, Room>,
     firewalls: &BTreeMap<Namespace, String>,
     settings: &BTreeSet<Sysctl>,
+    (nics, sublayer): (&[Nic], Sublayer),
 ) -> Result<NetworkState, NetworkError> {
     let mut state = NetworkState {
         namespaces: rooms.keys().copied().collect(),
@@ -40,50 +43,64 @@ pub(super) async fn state(
     };
     let mut names = HashMap::new();
     let mut veths: BTreeMap<String, Vec<Veth>> = BTreeMap::new();
-    for room in rooms.values() {
-        interfaces(room, &mut names, &mut veths).await?;
+    for (&namespace, room) in rooms {
+        let uplink = |name: &str, link: &LinkMessage| {
+            let (vlan, lower) = trunk::sub_interface(link, sublayer)?;
+            // In another namespace than its trunk, an interface names the trunk's index there, and that is the machine's.
+            let trunk = nics.iter().find(|nic| nic.index == lower)?.mac;
+            let end = End { namespace, interface: Interface::observed(name.to_owned()) };
+            Some(Uplink { trunk, vlan: VlanId::try_from(vlan).ok()?, end })
+        };
+        interfaces(namespace, room, &mut names, &mut veths, |name, link| {
+            state.uplinks.extend(uplink(name, link));
+        })
+        .await?;
     }
     for (name, ends) in veths {
         if let Some(link) = pair(&name, &ends) {
             state.links.insert(link);
         }
     }
-    let linked: BTreeSet<End> = state.links.iter().flat_map(|link| [link.near.clone(), link.far.clone()]).collect();
-    for room in rooms.values() {
-        let name = |index: u32| names.get(&(room.namespace, index)).cloned().map(Interface::observed);
-        addresses(room, &mut state, &linked, name).await?;
-        routes(room, &mut state, &linked, name).await?;
-        rules(room, &mut state).await?;
-        sysctls(room, &mut state, settings).await?;
+    let links = state.links.iter().flat_map(|link| [link.near.clone(), link.far.clone()]);
+    let linked: BTreeSet<End> = links.chain(state.uplinks.iter().map(|uplink| uplink.end.clone())).collect();
+    for (&namespace, room) in rooms {
+        let name = |index: u32| names.get(&(namespace, index)).cloned().map(Interface::observed);
+        addresses(namespace, room, &mut state, &linked, name).await?;
+        routes(namespace, room, &mut state, &linked, name).await?;
+        rules(namespace, room, &mut state).await?;
+        sysctls(namespace, room, &mut state, settings).await?;
     }
     Ok(state)
 }
 
 fn failed(room: &Room, object: &str) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
-    let (namespace, object) = (room.namespace, object.to_owned());
-    move |error| NetworkError::Netlink { namespace, doing: "list", object, reason: error.to_string() }
+    let (place, object) = (room.place, object.to_owned());
+    move |error| NetworkError::Netlink { place, doing: "list", object, reason: error.to_string() }
 }
 
 async fn interfaces(
+    namespace: Namespace,
     room: &Room,
     names: &mut HashMap<(Namespace, u32), String>,
     veths: &mut BTreeMap<String, Vec<Veth>>,
+    mut look: impl FnMut(&str, &LinkMessage),
 ) -> Result<(), NetworkError> {
     let mut links = room.netlink.link().get().execute();
     while let Some(link) = links.try_next().await.map_err(failed(room, "links"))? {
         let index = link.header.index;
         let (mut name, mut peer) = (None, None);
-        for attribute in link.attributes {
+        for attribute in &link.attributes {
             match attribute {
-                LinkAttribute::IfName(found) => name = Some(found),
-                LinkAttribute::Link(found) => peer = Some(found),
+                LinkAttribute::IfName(found) => name = Some(found.clone()),
+                LinkAttribute::Link(found) => peer = Some(*found),
                 _ => {}
             }
         }
         let Some(name) = name else { continue };
-        names.insert((room.namespace, index), name.clone());
+        look(&name, &link);
+        names.insert((namespace, index), name.clone());
         if let (Some(peer), true) = (peer, link.header.flags.contains(LinkFlags::Up)) {
-            veths.entry(name).or_default().push(Veth { namespace: room.namespace, index, peer });
+            veths.entry(name).or_default().push(Veth { namespace, index, peer });
         }
     }
     Ok(())
@@ -102,6 +119,7 @@ fn pair(name: &str, ends: &[Veth]) -> Option<Link> {
 }
 
 async fn addresses(
+    namespace: Namespace,
     room: &Room,
     state: &mut NetworkState,
     linked: &BTreeSet<End>,
@@ -110,7 +128,7 @@ async fn addresses(
     let mut messages = room.netlink.address().get().execute();
     while let Some(message) = messages.try_next().await.map_err(failed(room, "addresses"))? {
         let Some(interface) = name(message.header.index) else { continue };
-        let end = End { namespace: room.namespace, interface };
+        let end = End { namespace, interface };
         if let (Some(address), true) = (address(&message), linked.contains(&end)) {
             state.addresses.insert(Address { end, address });
         }
@@ -136,11 +154,37 @@ fn address(message: &AddressMessage) -> Option<IpNet> {
 }
 
 async fn routes(
+    namespace: Namespace,
     room: &Room,
     state: &mut NetworkState,
     linked: &BTreeSet<End>,
     name: impl Fn(u32) -> Option<Interface>,
 ) -> Result<(), NetworkError> {
+    let ours = |message: &RouteMessage| message.header.protocol == RouteProtocol::Other(PROTOCOL);
+    let found = route_dump(namespace, room, ours, name).await?;
+    state.routes.extend(found.into_iter().filter(|route| route.end().is_none_or(|end| linked.contains(&end))));
+    Ok(())
+}
+
+/// All routes of the main table that lead to a neighbour, whoever put them there.
+pub(super) async fn main_routes(room: &Room) -> Result<Vec<Route>, NetworkError> {
+    let Place::Bench(namespace) = room.place else { return Ok(Vec::new()) };
+    let mut names = HashMap::new();
+    interfaces(namespace, room, &mut names, &mut BTreeMap::new(), |_, _| {}).await?;
+    let name = |index: u32| names.get(&(namespace, index)).cloned().map(Interface::observed);
+    let unicast = |message: &RouteMessage| message.header.kind == RouteType::Unicast;
+    let mut found = route_dump(namespace, room, unicast, name).await?;
+    found.retain(|route| route.table == Table::MAIN);
+    Ok(found)
+}
+
+async fn route_dump(
+    namespace: Namespace,
+    room: &Room,
+    wanted: impl Fn(&RouteMessage) -> bool,
+    name: impl Fn(u32) -> Option<Interface>,
+) -> Result<Vec<Route>, NetworkError> {
+    let mut found = Vec::new();
     let requests = [
         RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
         RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
@@ -149,22 +193,12 @@ async fn routes(
         let ipv4 = request.header.address_family == rtnetlink::packet_route::AddressFamily::Inet;
         let mut messages = room.netlink.route().get(request).execute();
         while let Some(message) = messages.try_next().await.map_err(failed(room, "routes"))? {
-            if message.header.protocol != RouteProtocol::Other(PROTOCOL) {
-                continue;
-            }
-            let Some(route) = route(room.namespace, ipv4, &message, &name) else { continue };
-            let there = match &route.via {
-                Via::Local => true,
-                Via::Gateway { interface, .. } => {
-                    linked.contains(&End { namespace: room.namespace, interface: interface.clone() })
-                }
-            };
-            if there {
-                state.routes.insert(route);
+            if wanted(&message) {
+                found.extend(route(namespace, ipv4, &message, &name));
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn route(
@@ -201,11 +235,11 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-async fn rules(room: &Room, state: &mut NetworkState) -> Result<(), NetworkError> {
+async fn rules(namespace: Namespace, room: &Room, state: &mut NetworkState) -> Result<(), NetworkError> {
     for version in [IpVersion::V4, IpVersion::V6] {
         let mut messages = room.netlink.rule().get(version).execute();
         while let Some(message) = messages.try_next().await.map_err(failed(room, "rules"))? {
-            state.rules.extend(rule(room.namespace, &message));
+            state.rules.extend(rule(namespace, &message));
         }
     }
     Ok(())
@@ -225,8 +259,13 @@ fn rule(namespace: Namespace, message: &RuleMessage) -> Option<Rule> {
     ours.then_some(Rule { namespace, source, table: Table::observed(table) })
 }
 
-async fn sysctls(room: &Room, state: &mut NetworkState, wanted: &BTreeSet<Sysctl>) -> Result<(), NetworkError> {
-    let wanted: Vec<Sysctl> = wanted.iter().filter(|sysctl| sysctl.namespace == room.namespace).cloned().collect();
+async fn sysctls(
+    namespace: Namespace,
+    room: &Room,
+    state: &mut NetworkState,
+    wanted: &BTreeSet<Sysctl>,
+) -> Result<(), NetworkError> {
+    let wanted: Vec<Sysctl> = wanted.iter().filter(|sysctl| sysctl.namespace == namespace).cloned().collect();
     let in_force = room.run(move || wanted.into_iter().filter(in_force).collect::<Vec<_>>()).await?;
     state.sysctls.extend(in_force);
     Ok(())

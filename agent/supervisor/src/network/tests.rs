@@ -44,6 +44,10 @@ fn persona(index: usize, family: AddressFamily) -> SocketAddr {
     (target.address, target.port).into()
 }
 
+pub(crate) fn persona_of_both_families(index: usize) -> [SocketAddr; 2] {
+    BOTH.map(|family| persona(index, family))
+}
+
 const BOTH: [AddressFamily; 2] = [AddressFamily::Ipv4, AddressFamily::Ipv6];
 
 /// Every persona listens, as far as these tests need: connections wait in the backlog, nobody accepts.

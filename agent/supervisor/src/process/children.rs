@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::log::{self, LastLine};
-use super::{Backend, StartError, State, Workload};
+use super::{Backend, Launch, Readiness, StartError, State, Workload};
 use crate::network::NetworkHost;
 
 /// Children of this process.
@@ -48,14 +48,21 @@ impl Backend for Children {
     async fn start(&mut self, workload: &Workload) -> Result<(), StartError> {
         // Tasks of children that ended need no result; taking them out keeps the set as small as the number of children.
         while self.tasks.try_join_next().is_some() {}
+        let foreign = |what| StartError::Foreign { name: workload.name.clone(), what };
+        let Launch::Program { namespace, program, arguments, drain } = &workload.launch else {
+            return Err(foreign("it is a unit, and there is no systemd here"));
+        };
+        let Readiness::Socket(socket) = &workload.readiness else {
+            return Err(foreign("it says that it is ready to systemd only"));
+        };
         let path = log::path(&self.logs, &workload.name);
         let opened = log::open(&path).await;
         let file = opened.map_err(|source| StartError::Log { path: path.clone(), source })?;
         let second = file.try_clone().await.map_err(|source| StartError::Log { path, source })?;
-        let mut command = Command::new(&workload.program);
-        command.args(&workload.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true);
-        let mut child = self.host.lock().await.spawn_in(workload.namespace, command).await?;
+        let mut child = self.host.lock().await.spawn_in(*namespace, command).await?;
         let pid = child.id().ok_or_else(|| StartError::Gone { name: workload.name.clone() })?;
 
         let (state, states) = watch::channel(State::Starting { pid });
@@ -68,7 +75,9 @@ impl Backend for Children {
         if let Some(stderr) = child.stderr.take() {
             output.spawn(log::forward(workload.name.clone(), stderr, second, last.clone()));
         }
-        let watch = Watch { child, pid, workload: workload.clone(), state, changed: Arc::clone(&self.changed) };
+        let changed = Arc::clone(&self.changed);
+        let (client, ready_within) = (UnixClient::new(socket), workload.ready_within);
+        let watch = Watch { child, pid, client, ready_within, drain: *drain, state, changed };
         self.tasks.spawn(watch.run(stopped, output, last));
         self.slots.insert(workload.name.clone(), Slot { state: states, stop: Some(stop) });
         self.changed.notify_one();
@@ -99,7 +108,9 @@ impl Backend for Children {
 struct Watch {
     child: Child,
     pid: u32,
-    workload: Workload,
+    client: UnixClient,
+    ready_within: Duration,
+    drain: Duration,
     state: watch::Sender<State>,
     changed: Arc<Notify>,
 }
@@ -114,12 +125,12 @@ enum Seen {
 
 impl Watch {
     async fn run(mut self, mut stop: oneshot::Receiver<()>, mut output: JoinSet<()>, last: LastLine) {
-        let client = UnixClient::new(&self.workload.socket);
+        let client = self.client.clone();
         let mut ready_since = None;
         // Both arms besides the exit may be dropped: the probe has no effect, and a stop request is not taken before it is there.
         let mut seen = tokio::select! {
             exit = self.child.wait() => Seen::Exit(exit),
-            ready = client.wait_ready(self.workload.ready_within) => match ready {
+            ready = client.wait_ready(self.ready_within) => match ready {
                 Ok(()) => Seen::Ready,
                 Err(error) => Seen::NotReady(error.to_string()),
             },
@@ -161,11 +172,11 @@ impl Watch {
     async fn end(&mut self) -> String {
         // Not yet waited for, so the id is still this child's.
         let _ = kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM);
-        match timeout(self.workload.drain, self.child.wait()).await {
+        match timeout(self.drain, self.child.wait()).await {
             Ok(exit) => ending(exit),
             Err(_elapsed) => {
                 drop(self.child.kill().await);
-                format!("killed, as it did not end within {} ms", self.workload.drain.as_millis())
+                format!("killed, as it did not end within {} ms", self.drain.as_millis())
             }
         }
     }

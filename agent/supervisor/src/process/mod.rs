@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The reconciler takes no hint about what changed: a nudge only makes it look sooner. Decisions are [`plan::decide`], a pure function.
-//! [`Children`] carries them out in the lab, as child processes in the namespaces of the network plan. A program is ready when its
-//! socket says so, never before. What ends is started again after a growing pause ([`Backoff`]).
+//! [`Children`] carries them out in the lab, as child processes in the namespaces of the network plan; `systemd::Units` on the
+//! appliance. A program is ready when its socket (or, to its service manager, it itself) says so, never before. Before the first wish
+//! nothing is started or stopped: what runs already may be wanted. What ends is started again after a growing pause ([`Backoff`]).
 
 mod backoff;
 mod children;
@@ -30,35 +31,63 @@ use tbi_bench::netplan::Namespace;
 use tokio::sync::Notify;
 
 use crate::network::NetworkError;
+use crate::systemd::SystemdError;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use children::Children;
-pub(crate) use supervisor::{SuperviseError, Supervisor};
+pub(crate) use supervisor::{Standing, SuperviseError, Supervisor};
 
 /// A program that should run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Workload {
-    /// Unique name, also of its log file.
+    /// Unique name, also of its log file or unit.
     pub(crate) name: String,
-    /// Where it runs.
-    pub(crate) namespace: Namespace,
-    /// Its file.
-    pub(crate) program: PathBuf,
-    /// Its arguments, among them the socket.
-    pub(crate) arguments: Vec<OsString>,
-    /// Where it says whether it is ready.
-    pub(crate) socket: PathBuf,
+    /// What is started. Another one replaces the program that runs.
+    pub(crate) launch: Launch,
+    /// How it says that it is ready.
+    pub(crate) readiness: Readiness,
     /// Workloads that must be ready before it starts.
     pub(crate) needs: Vec<String>,
     /// Not ready after this long, it is ended and started again.
     pub(crate) ready_within: Duration,
-    /// Between the request to end and the force.
-    pub(crate) drain: Duration,
+}
+
+/// See [`Workload::launch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Launch {
+    /// A child process.
+    Program {
+        /// Where it runs.
+        namespace: Namespace,
+        /// Its file.
+        program: PathBuf,
+        /// Its arguments, among them the socket.
+        arguments: Vec<OsString>,
+        /// Between the request to end and the force.
+        drain: Duration,
+    },
+    /// A unit of systemd, which says how it is started and ended. What the agent decides about it is in files that whoever makes the
+    /// workload has written already.
+    Unit {
+        /// Stands for the content of those files; opaque.
+        definition: String,
+    },
+}
+
+/// How a workload says that it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// Over its control socket.
+    Socket(PathBuf),
+    /// To the service manager (`Type=notify`), for what has no control socket.
+    Unit,
 }
 
 /// What a backend says of a workload. One that it does not mention does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
+    /// Its start was asked for; there is no process yet.
+    Queued,
     /// Runs, and has not said that it is ready.
     Starting { pid: u32 },
     /// Has said that it is ready.
@@ -81,6 +110,10 @@ pub(crate) trait Backend: Send + 'static {
     fn states(&self) -> BTreeMap<String, State>;
     /// Told whenever a state changes.
     fn changed(&self) -> Arc<Notify>;
+    /// Whether a workload that runs already, not started by this process, is the wanted one and is looked after from now on.
+    fn adopt(&mut self, _wanted: &Workload) -> bool {
+        false
+    }
 }
 
 /// A workload could not be started.
@@ -92,6 +125,12 @@ pub(crate) enum StartError {
     /// No log file.
     #[error("cannot write the log {} ({source}); check that the directory is writable and the disk not full", path.display())]
     Log { path: PathBuf, source: std::io::Error },
+    /// Not for this backend.
+    #[error("'{name}' cannot be started: {what}; this is a defect of the agent, report it")]
+    Foreign { name: String, what: &'static str },
+    /// systemd would not.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
     /// Ended within its first moments.
     #[error("'{name}' ended before it could be watched; look at its log")]
     Gone { name: String },
@@ -111,6 +150,8 @@ pub(crate) struct Event {
 pub(crate) enum Happening {
     /// Runs for the first time.
     Started { pid: u32 },
+    /// Ran already when the agent came.
+    Adopted { pid: u32 },
     /// Runs again.
     Restarted { pid: u32, times: u32 },
     /// Said that it is ready.

@@ -31,6 +31,8 @@ pub(super) struct Memory {
 enum Told {
     #[default]
     Nothing,
+    /// Was running when we came.
+    Found,
     Started,
     Ready,
 }
@@ -71,6 +73,20 @@ impl Memories {
 }
 
 impl Memory {
+    /// A workload that runs, although nobody here started it, is the wanted one.
+    pub(super) fn adopt(&mut self, workload: &Workload) {
+        self.running = Some(workload.clone());
+        self.starts = self.starts.max(1);
+        if self.told == Told::Nothing {
+            self.told = Told::Found;
+        }
+    }
+
+    /// Whether what runs was neither started nor adopted here.
+    pub(super) fn is_strange(&self) -> bool {
+        self.running.is_none() && !self.stopping
+    }
+
     /// Whether the workload was asked to end and has not yet.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping
@@ -112,13 +128,13 @@ pub(super) fn decide(
                 decision.steps.push(Step::Forget(name.clone()));
                 (memory.running, memory.stopping, memory.told) = (None, false, Told::Nothing);
             }
-            State::Starting { .. } | State::Ready { .. }
-                if definition != memory.running.as_ref() && !memory.stopping =>
+            State::Queued | State::Starting { .. } | State::Ready { .. }
+                if (definition.is_none() || definition != memory.running.as_ref()) && !memory.stopping =>
             {
                 memory.stopping = true;
                 decision.steps.push(Step::Stop(name.clone()));
             }
-            State::Starting { .. } | State::Ready { .. } | State::Stopping => {}
+            State::Queued | State::Starting { .. } | State::Ready { .. } | State::Stopping => {}
         }
     }
     let ready: BTreeSet<&str> = actual
@@ -149,8 +165,9 @@ pub(super) fn decide(
 fn tell(name: &str, state: &State, memory: &mut Memory, decision: &mut Decision) {
     let (State::Starting { pid } | State::Ready { pid, .. }) = state else { return };
     let mut say = |what| decision.events.push(Event { workload: name.to_owned(), what });
-    if memory.told == Told::Nothing {
+    if matches!(memory.told, Told::Nothing | Told::Found) {
         say(match memory.starts {
+            _ if memory.told == Told::Found => Happening::Adopted { pid: *pid },
             0 | 1 => Happening::Started { pid: *pid },
             starts => Happening::Restarted { pid: *pid, times: starts - 1 },
         });

@@ -109,6 +109,29 @@ impl Supervisor {
         })
     }
 
+    /// Returns when one of the wanted workloads, defined as it is wanted now, is ready.
+    ///
+    /// # Errors
+    /// When there is no supervisor any more.
+    pub(crate) async fn ready(&self, name: &str) -> Result<(), SuperviseError> {
+        self.look_at(|standing| standing.is_ready(name)).await
+    }
+
+    /// Returns when a workload is not ready, or no longer.
+    ///
+    /// # Errors
+    /// When there is no supervisor any more.
+    pub(crate) async fn lost(&self, name: &str) -> Result<(), SuperviseError> {
+        self.look_at(|standing| !standing.is_ready(name)).await
+    }
+
+    async fn look_at(&self, mut is: impl FnMut(&Standing) -> bool) -> Result<(), SuperviseError> {
+        let mut standing = self.standing.clone();
+        let number = self.wanted.borrow().number;
+        let seen = standing.wait_for(|standing| standing.wish >= number && is(standing)).await;
+        seen.map(|_standing| ()).map_err(|_closed| SuperviseError::Gone)
+    }
+
     /// Ends all workloads, cleanly where they let us, and then itself.
     ///
     /// # Errors
@@ -166,6 +189,17 @@ impl<B: Backend> Reconciler<B> {
         let wanted = &wish.workloads;
         let now = Instant::now();
         let actual = self.backend.states();
+        if wish.number == 0 {
+            // Nobody has said what is wanted: what runs already is left alone.
+            self.looks.send_replace(Standing { states: actual, ..Standing::default() });
+            return None;
+        }
+        for workload in wanted {
+            let runs = matches!(actual.get(&workload.name), Some(State::Starting { .. } | State::Ready { .. }));
+            if runs && self.memories.of(&workload.name).is_strange() && self.backend.adopt(workload) {
+                self.memories.of(&workload.name).adopt(workload);
+            }
+        }
         let Decision { steps, events, wake } = decide(wanted, &actual, &mut self.memories, self.backoff, now);
         for event in events {
             self.tell(event);

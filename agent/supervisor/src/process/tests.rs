@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 
 use tbi_bench::catalogue::Catalogue;
 use tbi_bench::netplan::NetworkPlan;
@@ -19,14 +18,19 @@ use crate::network::tests::in_namespaces;
 fn workload(name: &str, needs: &[&str]) -> Workload {
     Workload {
         name: name.to_owned(),
-        namespace: Namespace::Agents,
-        program: PathBuf::from("/bin/true"),
-        arguments: Vec::new(),
-        socket: PathBuf::from("/run").join(format!("{name}.sock")),
+        launch: program("/bin/true", Vec::new(), Duration::from_secs(1)),
+        readiness: Readiness::Socket(socket(name)),
         needs: needs.iter().map(|&need| need.to_owned()).collect(),
         ready_within: Duration::from_secs(10),
-        drain: Duration::from_secs(1),
     }
+}
+
+fn socket(name: &str) -> PathBuf {
+    PathBuf::from("/run").join(format!("{name}.sock"))
+}
+
+fn program(path: &str, arguments: Vec<std::ffi::OsString>, drain: Duration) -> Launch {
+    Launch::Program { namespace: Namespace::Agents, program: PathBuf::from(path), arguments, drain }
 }
 
 /// A reconciler's world without processes.
@@ -122,11 +126,31 @@ fn what_is_no_longer_wanted_is_stopped_once_and_stays_away() {
 }
 
 #[test]
+fn what_runs_already_is_adopted_and_replaced_only_when_its_definition_changes() {
+    let mut world = World::new();
+    let wanted = [workload("engine", &[])];
+    world.set("engine", State::Ready { pid: 9, since: world.now });
+    world.memories.of("engine").adopt(&wanted[0]);
+    assert_eq!(world.look(&wanted), (vec![], vec![Happening::Adopted { pid: 9 }, Happening::Ready]));
+    world.end("engine", None);
+    world.look(&wanted);
+    world.now += Duration::from_millis(250);
+    assert_eq!(world.look(&wanted).0, ["start engine"]);
+    assert_eq!(world.look(&wanted).1, [Happening::Restarted { pid: 7, times: 1 }]);
+    let mut stranger = World::new();
+    stranger.set("engine", State::Ready { pid: 9, since: stranger.now });
+    assert_eq!(stranger.look(&wanted).0, ["stop engine"], "with another definition");
+    let mut unwanted = World::new();
+    unwanted.set("practice-dut", State::Ready { pid: 9, since: unwanted.now });
+    assert_eq!(unwanted.look(&[]).0, ["stop practice-dut"], "nobody here started it, and nobody wants it");
+}
+
+#[test]
 fn a_changed_definition_replaces_the_program() {
     let mut world = World::new();
     world.look(&[workload("engine", &[])]);
     let mut other = workload("engine", &[]);
-    other.arguments.push("--workers=2".into());
+    other.launch = program("/bin/true", vec!["--workers=2".into()], Duration::from_secs(1));
     let wanted = [other];
     assert_eq!(world.look(&wanted).0, ["stop engine"]);
     world.end("engine", None);
@@ -155,11 +179,11 @@ fn shell(name: &str, line: &str) -> Workload {
     let this = std::env::current_exe().unwrap();
     let fake = format!(
         "TBI_FAKE={} {} --exact process::tests::fake_daemon --nocapture",
-        workload.socket.display(),
+        socket(name).display(),
         this.display()
     );
     let arguments = vec!["-c".into(), line.replace("$FAKE", &fake).into()];
-    Workload { program: PathBuf::from("/bin/sh"), arguments, ..workload }
+    Workload { launch: program("/bin/sh", arguments, Duration::from_secs(1)), ..workload }
 }
 
 async fn supervisor(backoff: Backoff) -> Supervisor {
@@ -223,7 +247,9 @@ fn a_program_that_will_not_end_is_killed() {
     in_namespaces("process::tests::a_program_that_will_not_end_is_killed", || async {
         let supervisor = supervisor(quick()).await;
         let mut stubborn = shell("engine", "trap '' TERM; exec env $FAKE");
-        stubborn.drain = Duration::from_millis(100);
+        if let Launch::Program { drain, .. } = &mut stubborn.launch {
+            *drain = Duration::from_millis(100);
+        }
         supervisor.want(vec![stubborn]);
         supervisor.wait_ready(SOON).await.unwrap();
         supervisor.shut_down(SOON).await.unwrap();
@@ -260,7 +286,8 @@ fn last_words_are_in_the_error() {
 fn a_program_that_is_not_there_is_named() {
     in_namespaces("process::tests::a_program_that_is_not_there_is_named", || async {
         let supervisor = supervisor(quick()).await;
-        let missing = Workload { program: Path::new("/nowhere/tbi-engine").to_owned(), ..workload("engine", &[]) };
+        let launch = program("/nowhere/tbi-engine", Vec::new(), Duration::from_secs(1));
+        let missing = Workload { launch, ..workload("engine", &[]) };
         supervisor.want(vec![missing]);
         let error = supervisor.wait_ready(Duration::from_millis(300)).await.unwrap_err().to_string();
         assert!(error.contains("cannot start /nowhere/tbi-engine in network namespace 'agents'"), "{error}");

@@ -11,7 +11,7 @@ use tbi_bench::record::{BlockRecord, RunRecord};
 
 use super::assemble::{self, Facts};
 use super::drive::Harvest;
-use super::environment;
+use super::environment::{self, Life};
 use super::journal::{self, JournalError};
 
 /// Why a folder cannot be closed. Names it and the remedy.
@@ -40,7 +40,7 @@ pub(crate) enum CloseError {
 ///
 /// # Errors
 /// [`CloseError`]; the folder is then as it was.
-pub(crate) fn close(dir: &Path) -> Result<RunRecord, CloseError> {
+pub(crate) fn close(dir: &Path, life: &Life) -> Result<RunRecord, CloseError> {
     let refuse = |why: String| CloseError::NoRun { dir: dir.to_owned(), why };
     if dir.join("run.json").exists() {
         return Err(refuse("it has a run.json already".to_owned()));
@@ -58,18 +58,24 @@ pub(crate) fn close(dir: &Path) -> Result<RunRecord, CloseError> {
     // The last line may be torn: the agent died while it wrote.
     let blocks: Vec<BlockRecord> =
         read("blocks.jsonl")?.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
-    let record = interrupted(plan, blocks, began(dir));
+    let record = interrupted(plan, blocks, began(dir), life);
     journal::write_final(dir, &tbi_report::json(&record)?, Some(&tbi_report::html(&record)?))?;
     Ok(record)
 }
 
 /// Closes every run beside `out` that was cut off, when `out` is one of the default folders; what cannot be closed stays as it is.
 pub(crate) fn abandoned(out: &Path) {
-    let Some(runs) = out.parent().filter(|parent| parent.ends_with("tbi/runs")) else { return };
+    if let Some(runs) = out.parent().filter(|parent| parent.ends_with("tbi/runs")) {
+        all_in(runs, out, &Life::lab());
+    }
+}
+
+/// Closes every run in the folder `runs` that was cut off, but for the one in `spare`; what cannot be closed stays as it is.
+pub(crate) fn all_in(runs: &Path, spare: &Path, life: &Life) {
     for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
         let dir = entry.path();
-        if dir != out && dir.join("blocks.jsonl").exists() && !dir.join("run.json").exists() {
-            match close(&dir) {
+        if dir != spare && dir.join("blocks.jsonl").exists() && !dir.join("run.json").exists() {
+            match close(&dir, life) {
                 Ok(_) => tracing::warn!("closed the run in {}, which was cut off", dir.display()),
                 Err(error) => tracing::debug!("{error}"),
             }
@@ -83,14 +89,14 @@ fn began(dir: &Path) -> jiff::Timestamp {
     written.and_then(|time| jiff::Timestamp::try_from(time).ok()).unwrap_or_else(jiff::Timestamp::now)
 }
 
-fn interrupted(plan: Plan, blocks: Vec<BlockRecord>, began: jiff::Timestamp) -> RunRecord {
+fn interrupted(plan: Plan, blocks: Vec<BlockRecord>, began: jiff::Timestamp, life: &Life) -> RunRecord {
     let sentence = format!(
-        "The agent was killed after {} of {} blocks; what was measured before is kept without its histograms, run again with `cargo tbi \
-         run --again`.",
+        "The agent was killed after {} of {} blocks; what was measured before is kept without its histograms, {}.",
         blocks.len(),
-        sequence(&plan).len()
+        sequence(&plan).len(),
+        life.again
     );
-    let environment = environment::environment(&plan, "static routes in a namespace; no routing daemon");
+    let environment = environment::environment(&plan, life);
     let harvest = Harvest { blocks, ..Harvest::nothing(Outcome::Stopped(Stop::Interrupt(sentence))) };
     assemble::record(
         plan,
@@ -132,16 +138,16 @@ mod tests {
             dut_configuration_sha256: None,
         };
         journal.append(&block).unwrap();
-        assert!(matches!(close(dir.path()), Err(CloseError::UnderWay(_))), "its agent lives");
+        assert!(matches!(close(dir.path(), &Life::lab()), Err(CloseError::UnderWay(_))), "its agent lives");
         drop(journal);
         let torn = dir.path().join("blocks.jsonl");
         fs::write(&torn, fs::read_to_string(&torn).unwrap() + "{\"index\":1,\"ar").unwrap();
 
-        let record = close(dir.path()).unwrap();
+        let record = close(dir.path(), &Life::lab()).unwrap();
         assert_eq!((record.status, record.verdict), (RunStatus::Interrupted, Verdict::NotMeasured));
         assert_eq!(record.blocks, [block]);
         assert!(record.reasons[0].contains("killed after 1 of 6 blocks"), "{:?}", record.reasons);
         assert!(dir.path().join("run.json").exists() && dir.path().join("report.html").exists());
-        assert!(close(dir.path()).unwrap_err().to_string().contains("has a run.json already"));
+        assert!(close(dir.path(), &Life::lab()).unwrap_err().to_string().contains("has a run.json already"));
     }
 }

@@ -21,9 +21,10 @@ use tbi_daemon::Shutdown;
 use tokio::sync::broadcast;
 
 use super::clock::Clocks;
+use super::environment::Life;
 use super::floor::{Floor, Measured};
 use super::journal::Journal;
-use super::progress::Progress;
+use super::progress::{Progress, Sink};
 use crate::process::{Event as Happened, Happening};
 
 /// How often the clocks are compared while an action is under way.
@@ -57,6 +58,8 @@ pub(crate) struct Watch {
     pub events: broadcast::Receiver<Happened>,
     /// The operator's stop.
     pub stop: Shutdown,
+    /// Where the run is, for sentences.
+    pub life: Life,
 }
 
 /// The campaign under way.
@@ -83,13 +86,13 @@ struct OpenBlock {
 }
 
 impl<'a> Driver<'a> {
-    pub(crate) fn new(plan: &'a Plan, floor: &'a mut Floor, journal: &'a mut Journal) -> Self {
+    pub(crate) fn new(plan: &'a Plan, floor: &'a mut Floor, journal: &'a mut Journal, sink: Sink) -> Self {
         let campaign = Campaign::new(plan.clone());
         Self {
             plan,
             floor,
             journal,
-            progress: Progress::new(plan, campaign.blocks()),
+            progress: Progress::new(plan, campaign.blocks(), sink),
             campaign,
             started: Instant::now(),
             block: None,
@@ -115,12 +118,13 @@ impl<'a> Driver<'a> {
                 biased;
                 // Cancel-safe: a level, not an edge. First, because a stop ends programs, too.
                 () = watch.stop.requested() => Event::Failed(Stop::Interrupt(format!(
-                    "Stopped by the operator {place}; what was measured before is kept, run again with `cargo tbi run --again`."
+                    "Stopped by the operator {place}; what was measured before is kept, {}.",
+                    watch.life.again
                 ))),
                 // Cancel-safe: an event stays in the channel until received.
                 (program, how) = death(&mut watch.events) => Event::Failed(Stop::Interrupt(format!(
-                    "{program} died ({how}) {place}; what was measured before is kept, its log is in the run's folder under logs/, run \
-                     again."
+                    "{program} died ({how}) {place}; what was measured before is kept, {}, run again.",
+                    watch.life.log
                 ))),
                 // Cancel-safe: holds nothing but a timer.
                 step = clock_step(&clocks) => Event::Failed(Stop::Invalidate(step)),

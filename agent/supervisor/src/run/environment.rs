@@ -6,8 +6,38 @@ use sysinfo::System;
 use tbi_bench::plan::Plan;
 use tbi_bench::record::Environment;
 
+/// Which of the program's two lives a run is in, as records and sentences say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// `lab` or `appliance`.
+    pub name: &'static str,
+    /// What routes between device and personas.
+    pub isp: String,
+    /// How to run again.
+    pub again: &'static str,
+    /// Where a program's words are.
+    pub log: &'static str,
+}
+
+impl Life {
+    /// In namespaces of a developer's machine.
+    pub(crate) fn lab() -> Self {
+        Self {
+            name: "lab",
+            isp: "static routes in a namespace; no routing daemon".to_owned(),
+            again: "run again with `cargo tbi run --again`",
+            log: "its log is in the run's folder under logs/",
+        }
+    }
+
+    /// On an appliance whose ISP router is this.
+    pub(crate) fn appliance(isp: String) -> Self {
+        Self { name: "appliance", isp, again: "order the run again", log: "its log is in the box's journal" }
+    }
+}
+
 /// The machine as it is now.
-pub(crate) fn environment(plan: &Plan, isp: &str) -> Environment {
+pub(crate) fn environment(plan: &Plan, life: &Life) -> Environment {
     let unknown = || "unknown".to_owned();
     let machine = System::new().ok().map(|mut system| {
         system.refresh_memory();
@@ -23,8 +53,8 @@ pub(crate) fn environment(plan: &Plan, isp: &str) -> Environment {
         kernel: System::kernel_version().unwrap_or_else(|_| unknown()),
         os: System::long_os_version().unwrap_or_else(|_| unknown()),
         load_average: System::load_average().map_or(0.0, |load| load.one),
-        life: "lab".to_owned(),
-        isp: isp.to_owned(),
+        life: life.name.to_owned(),
+        isp: life.isp.clone(),
         engine_workers: plan.workers.engine,
         persona_workers: plan.workers.personas,
         dut_workers: plan.workers.dut,
@@ -32,7 +62,7 @@ pub(crate) fn environment(plan: &Plan, isp: &str) -> Environment {
     }
 }
 
-/// Where a run in the lab departs from RFC 9411, by section.
+/// Where a run departs from RFC 9411, by section.
 fn deviations(plan: &Plan) -> Vec<String> {
     let mut deviations = vec![
         "§4.3.1.1: TCP options are the kernel's (initial window, delayed ACK, PSH), which programs cannot set."

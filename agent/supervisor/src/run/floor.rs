@@ -2,7 +2,6 @@
 //!
 //! It decides nothing; every failure becomes one sentence for the record.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -11,33 +10,21 @@ use tbi_bench::campaign::TrialSpec;
 use tbi_bench::control::CpuTime;
 use tbi_bench::control::engine::{ProbeOrder, ProbeReport, Target, TrialReport, TrialStatus, Trust};
 use tbi_bench::control::personas::PersonasStatus;
-use tbi_bench::netplan::{NetworkPlan, Path};
+use tbi_bench::netplan::Path;
 use tbi_bench::plan::Plan;
 use tbi_bench::protocol::{Arm, Protocol};
 use tbi_daemon::{BYE, ClientError, UnixClient};
 use tbi_dut::{DecryptMode, DutAdapter, DutCounters, DutError, Snapshot};
-use tokio::sync::Mutex;
 
-use crate::network::{NetworkError, NetworkHost};
+use super::place::{PathError, PathLayer};
 
 /// Time beyond a trial's phases and one request timeout after which an engine that has not answered is given up; it drains in seconds.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Both network plans: with the device as the only way, and without it.
-#[derive(Debug)]
-pub(crate) struct Paths {
-    /// For reference blocks.
-    pub reference: NetworkPlan,
-    /// For ON and BYPASS.
-    pub through_dut: NetworkPlan,
-}
-
 /// Everything a campaign touches.
 pub(crate) struct Floor {
     /// Namespaces and links.
-    pub network: Arc<Mutex<NetworkHost>>,
-    /// Both plans for them.
-    pub paths: Paths,
+    pub network: Box<dyn PathLayer>,
     /// Load engine.
     pub engine: UnixClient,
     /// Personas.
@@ -50,6 +37,8 @@ pub(crate) struct Floor {
     pub sources: Vec<IpNet>,
     /// Authorities.
     pub trust: Trust,
+    /// Where a program's words are, for sentences.
+    pub log: &'static str,
 }
 
 /// An action failed. One sentence with the remedy.
@@ -61,13 +50,13 @@ pub(crate) enum FloorError {
         /// Which.
         path: &'static str,
         /// Why.
-        source: NetworkError,
+        source: PathError,
     },
     /// Device.
     #[error(transparent)]
     Dut(#[from] DutError),
     /// A measuring daemon refused or did not answer.
-    #[error("The {daemon} did not {operation}: {source}; its log is in the run's folder under logs/.")]
+    #[error("The {daemon} did not {operation}: {source}; {log}.")]
     Daemon {
         /// Which.
         daemon: &'static str,
@@ -75,16 +64,18 @@ pub(crate) enum FloorError {
         operation: String,
         /// Why.
         source: ClientError,
+        /// Where its words are.
+        log: &'static str,
     },
     /// The engine does not end a trial.
-    #[error(
-        "The load engine did not end {trial} within {seconds} s; its log is in the run's folder under logs/, run again."
-    )]
+    #[error("The load engine did not end {trial} within {seconds} s; {log}, run again.")]
     Hangs {
         /// Which trial.
         trial: String,
         /// Limit.
         seconds: u64,
+        /// Where its words are.
+        log: &'static str,
     },
 }
 
@@ -103,14 +94,11 @@ pub(crate) struct Measured {
 
 impl Floor {
     pub(crate) async fn lay_path(&self, choice: Path) -> Result<(), FloorError> {
-        let (path, plan) = match choice {
-            Path::Reference => ("reference", &self.paths.reference),
-            Path::ThroughDut => ("device's", &self.paths.through_dut),
+        let path = match choice {
+            Path::Reference => "reference",
+            Path::ThroughDut => "device's",
         };
-        // One path at a time: restarts of programs wait for the lock, too.
-        let steps = self.network.lock().await.apply(plan).await.map_err(|source| FloorError::Path { path, source })?;
-        tracing::debug!(path, steps, "path laid");
-        Ok(())
+        self.network.lay(choice).await.map_err(|source| FloorError::Path { path, source })
     }
 
     pub(crate) async fn switch_mode(&self, arm: Arm) -> Result<Snapshot, FloorError> {
@@ -144,15 +132,16 @@ impl Floor {
         // An h3 probe that gives up may wait as long again for its fallback.
         let limit = plan.handshake_timeout.duration() * probes * 2 + GRACE;
         self.engine.clone().with_timeout(limit).post_json("/v1/probes", &order).await.map_err(|source| {
-            FloorError::Daemon { daemon: "load engine", operation: format!("probe {protocol}"), source }
+            FloorError::Daemon { daemon: "load engine", operation: format!("probe {protocol}"), source, log: self.log }
         })
     }
 
     pub(crate) async fn trial(&self, plan: &Plan, spec: &TrialSpec, id: &str) -> Result<Measured, FloorError> {
         let order = spec.order(plan, self.targets.clone(), self.sources.clone(), self.trust.clone());
+        let log = self.log;
         let fail = |operation: &str| {
             let operation = format!("{operation} {spec}");
-            move |source| FloorError::Daemon { daemon: "load engine", operation, source }
+            move |source| FloorError::Daemon { daemon: "load engine", operation, source, log }
         };
         let (personas_before, dut_before) = (self.personas_cpu().await, self.dut_counters().await);
         let path = format!("/v1/trials/{id}");
@@ -164,7 +153,7 @@ impl Floor {
             Err(_) => {
                 // Best effort: the engine may be gone, and the run ends with the sentence below in any case.
                 let _stopped = self.engine.delete(&path).await;
-                return Err(FloorError::Hangs { trial: spec.to_string(), seconds: limit.as_secs() });
+                return Err(FloorError::Hangs { trial: spec.to_string(), seconds: limit.as_secs(), log });
             }
         };
         let since = |before: Option<CpuTime>, after: Option<CpuTime>| Some(after?.since(before?).total_us());

@@ -1,9 +1,12 @@
-//! A run in the lab, from options to report: the shell around [`tbi_bench::campaign`].
+//! A run, from options or an order to the report: the shell around [`tbi_bench::campaign`]. Only [`lab`] and [`appliance`] know where.
 //!
 //! | module | job |
 //! |---|---|
 //! | [`options`] | command line and plan |
-//! | [`lab`] | network and programs, up and down |
+//! | [`place`] | what a run needs of where it runs |
+//! | [`lab`] | that, in namespaces of this machine |
+//! | [`appliance`] | that, from units of systemd |
+//! | [`desk`] | runs of an appliance: ordered, watched, stopped, listed |
 //! | [`floor`] | one method per action of the campaign |
 //! | [`drive`] | the loop |
 //! | [`journal`] | what is kept on disk, when |
@@ -11,15 +14,20 @@
 //! | [`close`] | what a killed agent left |
 //! | [`clock`], [`progress`], [`environment`] | what their names say |
 
+pub(crate) mod appliance;
+#[cfg(test)]
+mod appliance_tests;
 mod assemble;
 mod clock;
 pub(crate) mod close;
+pub(crate) mod desk;
 mod drive;
-mod environment;
+pub(crate) mod environment;
 mod floor;
 mod journal;
 pub(crate) mod lab;
 pub(crate) mod options;
+pub(crate) mod place;
 mod progress;
 
 use std::path::{Path, PathBuf};
@@ -28,17 +36,29 @@ use std::time::Duration;
 
 use tbi_bench::campaign::{Outcome, Stop};
 use tbi_bench::plan::Plan;
-use tbi_bench::record::{RunRecord, Verdict};
+use tbi_bench::record::{Environment, RunRecord, Verdict};
 use tbi_daemon::Shutdown;
 
 use self::assemble::Facts;
 use self::drive::{Driver, Harvest, Watch};
-use self::journal::Journal;
-use self::lab::{Authorities, Lab};
+use self::environment::Life;
+use self::journal::{Journal, JournalError};
+use self::lab::Lab;
 use self::options::RunArgs;
+use self::place::{PlaceError, Up};
+use self::progress::Sink;
 
 /// Time programs get to end by themselves.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The record could not be kept.
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Report(#[from] tbi_report::ReportError),
+}
+
 /// Columns of the closing table.
 const WIDTH: usize = 100;
 
@@ -50,62 +70,92 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     let mut journal = Journal::open(&out, &serde_json::to_string_pretty(&plan)?, journal::room(&plan))?;
     close::abandoned(&out);
     let started = jiff::Timestamp::now();
-    let measured = measure(&plan, &arguments.authorities, &mut journal, stop).await;
-    let record = assemble::record(
-        plan,
-        measured.harvest,
-        Facts {
-            id: started.strftime("%Y%m%dT%H%M%SZ").to_string(),
-            started: started.to_string(),
-            ended: jiff::Timestamp::now().to_string(),
-            adapter: measured.adapter,
-            identity: measured.identity,
-            environment: measured.environment,
-        },
-    );
+    let logs = journal.dir().join("logs");
+    let up = async {
+        let Lab { up, programs } = Lab::up(&plan, &arguments.authorities, &logs).await?;
+        Ok((up, programs))
+    };
+    let terms = Terms { stop, life: Life::lab(), sink: Sink::Lines };
+    let (measured, programs) = measure(&plan, &mut journal, terms, up).await;
+    // A clean end is better, but the record matters more: what survives dies with the sandbox.
+    if let Some(programs) = programs
+        && let Err(error) = programs.shut_down(DRAIN).await
+    {
+        tracing::warn!("{error}");
+    }
+    let record = record_of(plan, measured, id_of(started), started);
     keep(journal, &record)?;
     link_latest(&out);
     conclude(&arguments, &record, &out);
     Ok(ExitCode::from(record.verdict.exit_code()))
 }
 
-/// What [`measure`] gives, whether or not the lab came up.
+/// `20260131T235959Z`.
+fn id_of(started: jiff::Timestamp) -> String {
+    started.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// What [`measure`] gives, whether or not the place came up.
 struct Measured {
     harvest: Harvest,
     adapter: &'static str,
     identity: Option<tbi_dut::DutIdentity>,
-    environment: tbi_bench::record::Environment,
+    environment: Environment,
 }
 
-async fn measure(plan: &Plan, authorities: &Authorities, journal: &mut Journal, stop: Shutdown) -> Measured {
-    // Before the lab is up, so that the load average is that of the machine and not ours.
-    let environment = environment::environment(plan, "static routes in a namespace; no routing daemon");
-    let logs = journal.dir().join("logs");
+/// How a run is watched and ended.
+struct Terms {
+    stop: Shutdown,
+    life: Life,
+    sink: Sink,
+}
+
+/// Waits for the place to come up, runs the campaign in it, and hands back what came up beside the floor.
+async fn measure<P>(
+    plan: &Plan,
+    journal: &mut Journal,
+    terms: Terms,
+    up: impl Future<Output = Result<(Up, P), PlaceError>>,
+) -> (Measured, Option<P>) {
+    let Terms { stop, life, sink } = terms;
+    // Before anything is up, so that the load average is that of the machine and not ours.
+    let environment = environment::environment(plan, &life);
     let up = tokio::select! {
-        up = Lab::up(plan, authorities, &logs) => up.map_err(|error| error.to_string()),
+        up = up => up.map_err(|error| error.to_string()),
         () = stop.requested() => Err("Stopped by the operator before anything was measured.".to_owned()),
     };
     match up {
-        Ok(Lab { mut floor, events, programs }) => {
+        Ok((Up { mut floor, events }, rest)) => {
             let adapter = floor.dut.name();
             let identity = floor.dut.identity().await.ok();
-            let harvest = Driver::new(plan, &mut floor, journal).run(Watch { events, stop }).await;
-            // A clean end is better, but the record matters more: what survives dies with the sandbox.
-            if let Err(error) = programs.shut_down(DRAIN).await {
-                tracing::warn!("{error}");
-            }
-            Measured { harvest, adapter, identity, environment }
+            let watch = Watch { events, stop, life };
+            let harvest = Driver::new(plan, &mut floor, journal, sink).run(watch).await;
+            (Measured { harvest, adapter, identity, environment }, Some(rest))
         }
-        Err(sentence) => Measured {
-            harvest: Harvest::nothing(Outcome::Stopped(Stop::Interrupt(sentence))),
-            adapter: "practice",
-            identity: None,
-            environment,
-        },
+        Err(sentence) => {
+            let harvest = Harvest::nothing(Outcome::Stopped(Stop::Interrupt(sentence)));
+            (Measured { harvest, adapter: "practice", identity: None, environment }, None)
+        }
     }
 }
 
-fn keep(journal: Journal, record: &RunRecord) -> anyhow::Result<()> {
+/// The record of what was measured since `started`.
+fn record_of(plan: Plan, measured: Measured, id: String, started: jiff::Timestamp) -> RunRecord {
+    assemble::record(
+        plan,
+        measured.harvest,
+        Facts {
+            id,
+            started: started.to_string(),
+            ended: jiff::Timestamp::now().to_string(),
+            adapter: measured.adapter,
+            identity: measured.identity,
+            environment: measured.environment,
+        },
+    )
+}
+
+fn keep(journal: Journal, record: &RunRecord) -> Result<(), KeepError> {
     let json = tbi_report::json(record)?;
     let html = tbi_report::html(record);
     // A report that cannot be rendered must not take the record with it.

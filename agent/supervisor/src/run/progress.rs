@@ -1,4 +1,5 @@
-//! One line per block with elapsed and remaining time, on standard error so that standard output stays the result.
+//! How far a campaign is: one line per block on standard error in the lab, so that standard output stays the result; a value told to
+//! whoever asked on an appliance.
 #![expect(clippy::print_stderr, reason = "progress is this module's purpose")]
 
 use std::time::{Duration, Instant};
@@ -10,8 +11,15 @@ use tbi_bench::protocol::Arm;
 /// Time a block needs beside its trials, before one was seen: switching, probing, storing.
 const OVERHEAD: Duration = Duration::from_secs(1);
 
+/// Where progress goes.
+pub(crate) enum Sink {
+    /// Lines for a person at a terminal.
+    Lines,
+    /// A value for each step.
+    Tell(Box<dyn Fn(tbi_api::runs::Progress) + Send + Sync>),
+}
+
 /// Progress of one campaign.
-#[derive(Debug)]
 pub(crate) struct Progress {
     started: Instant,
     /// Expected length of each block, from the plan; scaled by what finished blocks really took.
@@ -19,18 +27,23 @@ pub(crate) struct Progress {
     specs: Vec<BlockSpec>,
     done: usize,
     taken: Duration,
+    sink: Sink,
 }
 
 impl Progress {
     /// Progress over these blocks.
-    pub(crate) fn new(plan: &Plan, specs: &[BlockSpec]) -> Self {
+    pub(crate) fn new(plan: &Plan, specs: &[BlockSpec], sink: Sink) -> Self {
         let trial = plan.trial_length().duration();
         let expected = specs.iter().map(|spec| trial * trials_of(plan, *spec).len() as u32 + OVERHEAD).collect();
-        Self { started: Instant::now(), expected, specs: specs.to_vec(), done: 0, taken: Duration::ZERO }
+        Self { started: Instant::now(), expected, specs: specs.to_vec(), done: 0, taken: Duration::ZERO, sink }
     }
 
     /// Says what is about to happen and how long it will take.
     pub(crate) fn announce(&self, plan: &Plan) {
+        if let Sink::Tell(tell) = &self.sink {
+            tell(self.value(String::new()));
+            return;
+        }
         let protocols: Vec<&str> = plan.protocols.iter().map(|protocol| protocol.as_str()).collect();
         let objects: Vec<&str> = plan.objects.iter().map(|object| object.as_str()).collect();
         eprintln!(
@@ -51,6 +64,10 @@ impl Progress {
         let Some(spec) = self.specs.get(self.done).copied() else { return };
         self.taken += took;
         self.done += 1;
+        if let Sink::Tell(tell) = &self.sink {
+            tell(self.value(format!("{}: {summary}", spec.arm)));
+            return;
+        }
         let arm = match spec.arm {
             Arm::On => "ON       ",
             Arm::Bypass => "BYPASS   ",
@@ -65,6 +82,16 @@ impl Progress {
             took.as_secs_f64(),
             clock(self.remaining()),
         );
+    }
+
+    fn value(&self, last_block: String) -> tbi_api::runs::Progress {
+        tbi_api::runs::Progress {
+            blocks_done: self.done as u32,
+            blocks: self.specs.len() as u32,
+            elapsed_seconds: self.started.elapsed().as_secs(),
+            remaining_seconds: self.remaining().as_secs(),
+            last_block,
+        }
     }
 
     /// Expected time to the end of the last block.
@@ -95,7 +122,7 @@ mod tests {
     fn remaining_time_follows_what_blocks_really_take() {
         let plan = Plan::of_profile(Profile::Quick);
         let specs = sequence(&plan);
-        let mut progress = Progress::new(&plan, &specs);
+        let mut progress = Progress::new(&plan, &specs, Sink::Lines);
         let planned = progress.remaining();
         let first = progress.expected[0];
         progress.block_done(first * 2, "");

@@ -1,42 +1,66 @@
 //! From topology and catalogue to the plan, room by room.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use super::{
-    Address, End, Interface, Link, Namespace, Need, NetworkPlan, NetworkState, Path, Route, Rule, Sysctl, Table,
+    Address, End, Fabric, Interface, IspRouter, Link, Namespace, Need, NetworkPlan, NetworkState, Path, Route, Rule,
+    Site, Sysctl, Table, Uplink, Via, firewall,
 };
-use super::{Via, firewall};
 use crate::catalogue::{AddressFamily, Catalogue, VlanId};
 use crate::topology::{LinkAddresses, Topology};
 
-pub(super) fn plan(topology: &Topology, catalogue: &Catalogue, path: Path) -> NetworkPlan {
+pub(super) fn plan(fabric: Fabric, topology: &Topology, catalogue: &Catalogue, path: Path) -> NetworkPlan {
     let mut state = NetworkState { namespaces: Namespace::ALL.into(), ..NetworkState::default() };
-    inside_links(&mut state, topology);
-    edge_link(&mut state, topology);
+    if let Site::External { trunk } = fabric.site {
+        state.namespaces.remove(&Namespace::Dut);
+        state.trunk = Some(trunk);
+    }
+    inside_links(&mut state, fabric.site, topology);
+    edge_link(&mut state, fabric.site, topology);
     match path {
-        Path::ThroughDut => routes_through_dut(&mut state, topology),
-        Path::Reference => reference_path(&mut state, topology),
+        Path::ThroughDut => agents_through_dut(&mut state, topology),
+        Path::Reference => reference_link(&mut state, topology),
+    }
+    if (fabric.site, path) == (Site::Practice, Path::ThroughDut) {
+        routes_of_dut(&mut state, topology);
     }
     countries(&mut state, catalogue);
-    state.sysctls.extend(sysctls());
+    let mut expected: BTreeSet<Route> = isp_routes(topology, path).collect();
+    if fabric.isp == IspRouter::Static {
+        state.routes.append(&mut expected);
+    }
+    let present = state.namespaces.clone();
+    state.sysctls.extend(sysctls().filter(|sysctl| present.contains(&sysctl.namespace)));
     state.firewalls.insert(Namespace::Agents, firewall::agents(topology, catalogue));
     state.firewalls.insert(Namespace::Personas, firewall::personas());
+    let of_dut = |interfaces| if fabric.site == Site::Practice { interfaces } else { Vec::new() };
     NetworkPlan {
         path,
-        inside_interfaces: topology.inside().iter().map(|inside| Interface::of_vlan(inside.vlan())).collect(),
-        outside_interfaces: vec![Interface::of_vlan(topology.edge().vlan())],
+        fabric,
+        inside_interfaces: of_dut(topology.inside().iter().map(|it| Interface::of_vlan(it.vlan())).collect()),
+        outside_interfaces: of_dut(vec![Interface::of_vlan(topology.edge().vlan())]),
         sources: topology.inside().iter().flat_map(|inside| inside.sources()).collect(),
         state,
+        expected,
     }
 }
 
 /// Links of agents and DUT, and the agents' pools: which are ours (AnyIP), and which way they leave.
-fn inside_links(state: &mut NetworkState, topology: &Topology) {
+fn inside_links(state: &mut NetworkState, site: Site, topology: &Topology) {
     for inside in topology.inside() {
         let vlan = inside.vlan();
-        connect(state, Some(vlan), Namespace::Agents, Namespace::Dut, &inside.link_addresses());
+        match site {
+            Site::Practice => {
+                connect(state, Some(vlan), Namespace::Agents, Namespace::Dut, &inside.link_addresses());
+            }
+            Site::External { trunk } => {
+                let own = inside.link_addresses().map(|ends| ends.near);
+                uplink(state, Uplink::new(trunk, vlan, Namespace::Agents), own);
+            }
+        }
         for destination in inside.sources() {
             state.routes.insert(Route {
                 namespace: Namespace::Agents,
@@ -51,15 +75,20 @@ fn inside_links(state: &mut NetworkState, topology: &Topology) {
     }
 }
 
-fn edge_link(state: &mut NetworkState, topology: &Topology) {
+fn edge_link(state: &mut NetworkState, site: Site, topology: &Topology) {
     let edge = topology.edge();
-    connect(state, Some(edge.vlan()), Namespace::Dut, Namespace::Isp, &edge.link_addresses());
+    match site {
+        Site::Practice => connect(state, Some(edge.vlan()), Namespace::Dut, Namespace::Isp, &edge.link_addresses()),
+        Site::External { trunk } => {
+            let own = edge.link_addresses().map(|ends| ends.far);
+            uplink(state, Uplink::new(trunk, edge.vlan(), Namespace::Isp), own);
+        }
+    }
 }
 
 /// Agents leave through the gateway of the VLAN their source address belongs to; those that let the kernel choose leave through the
-/// first VLAN. The DUT's default route is the ISP router, which knows the agents behind the DUT.
-fn routes_through_dut(state: &mut NetworkState, topology: &Topology) {
-    let edge = topology.edge();
+/// first VLAN.
+fn agents_through_dut(state: &mut NetworkState, topology: &Topology) {
     for (index, inside) in topology.inside().iter().enumerate() {
         let interface = Interface::of_vlan(inside.vlan());
         for (ends, prefix) in inside.link_addresses().into_iter().zip(inside.prefixes()) {
@@ -68,21 +97,26 @@ fn routes_through_dut(state: &mut NetworkState, topology: &Topology) {
             if index == 0 {
                 state.routes.insert(outward(Table::MAIN));
             }
-            state.routes.insert(route(Namespace::Dut, Table::MAIN, prefix, ends.near, &interface));
-        }
-        let interface = Interface::of_vlan(edge.vlan());
-        for (ends, prefix) in edge.link_addresses().into_iter().zip(inside.prefixes()) {
-            state.routes.insert(route(Namespace::Isp, Table::MAIN, prefix, ends.near, &interface));
         }
     }
-    let interface = Interface::of_vlan(edge.vlan());
-    for ends in edge.link_addresses() {
+}
+
+/// The DUT routes each pool to its agents, and everything else to the ISP router.
+fn routes_of_dut(state: &mut NetworkState, topology: &Topology) {
+    for inside in topology.inside() {
+        let interface = Interface::of_vlan(inside.vlan());
+        for (ends, prefix) in inside.link_addresses().into_iter().zip(inside.prefixes()) {
+            state.routes.insert(route(Namespace::Dut, Table::MAIN, prefix, ends.near, &interface));
+        }
+    }
+    let interface = Interface::of_vlan(topology.edge().vlan());
+    for ends in topology.edge().link_addresses() {
         state.routes.insert(route(Namespace::Dut, Table::MAIN, default_of(ends.far), ends.far, &interface));
     }
 }
 
 /// The link around the DUT takes all routes; the DUT keeps its links and addresses, so that its program need not be told.
-fn reference_path(state: &mut NetworkState, topology: &Topology) {
+fn reference_link(state: &mut NetworkState, topology: &Topology) {
     let interface = Interface::reference();
     let addresses = topology.reference().link_addresses();
     connect(state, None, Namespace::Agents, Namespace::Isp, &addresses);
@@ -93,9 +127,21 @@ fn reference_path(state: &mut NetworkState, topology: &Topology) {
         let table = Table::of_vlan(inside.vlan());
         for (ends, prefix) in addresses.into_iter().zip(inside.prefixes()) {
             state.routes.insert(route(Namespace::Agents, table, default_of(prefix), ends.far, &interface));
-            state.routes.insert(route(Namespace::Isp, Table::MAIN, prefix, ends.near, &interface));
         }
     }
+}
+
+/// What the ISP router knows besides its own links: the agents, behind the DUT or at the end of the link around it.
+fn isp_routes(topology: &Topology, path: Path) -> impl Iterator<Item = Route> {
+    let (interface, ends) = match path {
+        Path::ThroughDut => (Interface::of_vlan(topology.edge().vlan()), topology.edge().link_addresses()),
+        Path::Reference => (Interface::reference(), topology.reference().link_addresses()),
+    };
+    topology.inside().iter().flat_map(move |inside| {
+        let interface = interface.clone();
+        let towards = ends.into_iter().zip(inside.prefixes());
+        towards.map(move |(ends, prefix)| route(Namespace::Isp, Table::MAIN, prefix, ends.near, &interface))
+    })
 }
 
 /// One link per country; personas answer out of the interface their address belongs to.
@@ -135,6 +181,13 @@ fn connect(
         state.addresses.insert(Address { end: end(far), address: ends.far });
     }
     state.links.insert(Link { vlan, near: end(near), far: end(far) });
+}
+
+fn uplink(state: &mut NetworkState, uplink: Uplink, addresses: [IpNet; 2]) {
+    for address in addresses {
+        state.addresses.insert(Address { end: uplink.end.clone(), address });
+    }
+    state.uplinks.insert(uplink);
 }
 
 fn route(namespace: Namespace, table: Table, destination: IpNet, gateway: IpNet, interface: &Interface) -> Route {
@@ -184,6 +237,8 @@ fn sysctls() -> impl Iterator<Item = Sysctl> {
         (&[Agents, Dut], Required, "net.ipv4.ip_local_port_range", "1024 65535"),
         // IPv4 lets a socket bind to any address routed to this host; IPv6 only to those on an interface, unless told otherwise.
         (&[Agents], Required, "net.ipv6.ip_nonlocal_bind", "1"),
+        // Port 443 without a capability.
+        (&[Dut, Personas], Required, "net.ipv4.ip_unprivileged_port_start", "0"),
         // Room for bulk transfers to grow into. The middle value stays the kernel's: it gives the initial window of RFC 9411 §4.3.1.1.
         (ENDS, Required, "net.ipv4.tcp_rmem", "4096 131072 33554432"),
         (ENDS, Required, "net.ipv4.tcp_wmem", "4096 65536 33554432"),

@@ -3,7 +3,7 @@
 //! First everything that goes, from rules down to namespaces; then everything that comes, namespaces first, settings and firewall
 //! before the first link.
 
-use super::{Address, End, Link, Namespace, NetworkState, Route, Rule, Sysctl, Via};
+use super::{Address, End, Link, MacAddress, Namespace, NetworkState, Route, Rule, Sysctl, Uplink};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub enum Action {
     RemoveAddress(Address),
     /// Takes addresses and routes of both ends along.
     RemoveLink(Link),
+    /// Takes its addresses and routes along.
+    RemoveUplink(Uplink),
+    /// Gives the NIC back to the machine.
+    ReleaseTrunk(MacAddress),
     RemoveFirewall(Namespace),
     /// Takes everything in it along.
     RemoveNamespace(Namespace),
@@ -21,6 +25,9 @@ pub enum Action {
     SetSysctl(Sysctl),
     SetFirewall(Namespace, String),
     AddLink(Link),
+    /// Shuts the NIC towards the machine, strips it of addresses and starts it.
+    SetTrunk(MacAddress),
+    AddUplink(Uplink),
     AddAddress(Address),
     AddRoute(Route),
     AddRule(Rule),
@@ -32,12 +39,13 @@ pub fn diff(from: &NetworkState, to: &NetworkState) -> Vec<Action> {
     let gone = |namespace: Namespace| from.namespaces.contains(&namespace) && !to.namespaces.contains(&namespace);
     let lost_links: Vec<&Link> = from.links.difference(&to.links).collect();
     // What hangs on a removed link disappears with it, so it is not removed, and is added again if `to` has it on a new link.
-    let lost_end =
-        |end: &End| gone(end.namespace) || lost_links.iter().any(|link| link.near == *end || link.far == *end);
-    let lost_route = |route: &Route| match &route.via {
-        Via::Local => gone(route.namespace),
-        Via::Gateway { interface, .. } => lost_end(&End { namespace: route.namespace, interface: interface.clone() }),
+    let lost_uplinks: Vec<&Uplink> = from.uplinks.difference(&to.uplinks).collect();
+    let lost_end = |end: &End| {
+        gone(end.namespace)
+            || lost_links.iter().any(|link| link.near == *end || link.far == *end)
+            || lost_uplinks.iter().any(|uplink| uplink.end == *end)
     };
+    let lost_route = |route: &Route| route.end().map_or_else(|| gone(route.namespace), |end| lost_end(&end));
 
     let mut actions = Vec::new();
     let rules = from.rules.difference(&to.rules).filter(|rule| !gone(rule.namespace));
@@ -46,8 +54,13 @@ pub fn diff(from: &NetworkState, to: &NetworkState) -> Vec<Action> {
     actions.extend(routes.cloned().map(Action::RemoveRoute));
     let addresses = from.addresses.difference(&to.addresses).filter(|address| !lost_end(&address.end));
     actions.extend(addresses.cloned().map(Action::RemoveAddress));
-    let links = lost_links.iter().filter(|link| !(gone(link.near.namespace) || gone(link.far.namespace)));
+    // A namespace that goes takes its links along, but in its own time; an end in one that stays must not linger.
+    let links = lost_links.iter().filter(|link| !(gone(link.near.namespace) && gone(link.far.namespace)));
     actions.extend(links.map(|&link| Action::RemoveLink(link.clone())));
+    let uplinks = lost_uplinks.iter().filter(|uplink| !gone(uplink.end.namespace));
+    actions.extend(uplinks.map(|&uplink| Action::RemoveUplink(uplink.clone())));
+    let released = from.trunk.filter(|trunk| to.trunk != Some(*trunk));
+    actions.extend(released.map(Action::ReleaseTrunk));
     let firewalls =
         from.firewalls.keys().filter(|&namespace| !to.firewalls.contains_key(namespace) && !gone(*namespace));
     actions.extend(firewalls.copied().map(Action::RemoveFirewall));
@@ -58,6 +71,9 @@ pub fn diff(from: &NetworkState, to: &NetworkState) -> Vec<Action> {
     let firewalls = to.firewalls.iter().filter(|(namespace, script)| from.firewalls.get(namespace) != Some(script));
     actions.extend(firewalls.map(|(namespace, script)| Action::SetFirewall(*namespace, script.clone())));
     actions.extend(to.links.difference(&from.links).cloned().map(Action::AddLink));
+    let taken = to.trunk.filter(|trunk| from.trunk != Some(*trunk));
+    actions.extend(taken.map(Action::SetTrunk));
+    actions.extend(to.uplinks.difference(&from.uplinks).cloned().map(Action::AddUplink));
     let addresses = to.addresses.iter().filter(|address| !from.addresses.contains(address) || lost_end(&address.end));
     actions.extend(addresses.cloned().map(Action::AddAddress));
     let routes = to.routes.iter().filter(|route| !from.routes.contains(route) || lost_route(route));

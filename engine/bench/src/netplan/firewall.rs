@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use ipnet::IpNet;
 
+use super::Interface;
 use crate::catalogue::Catalogue;
 use crate::topology::Topology;
 use crate::wire::PORT;
@@ -69,3 +70,35 @@ pub(super) fn personas() -> String {
 "
     )
 }
+
+/// The machine's own namespace neither hears nor speaks on the trunk, and forwards nothing between it and anything else: management
+/// and bench stay apart even if an address or a route appears there. Frames with a VLAN tag never come here: they belong to the
+/// sub-interface, in its namespace. ARP is shut too, because Linux answers for every address it has, on whatever interface.
+///
+/// By name and by index: a rename keeps the index, a NIC that was out keeps its name.
+#[must_use]
+pub fn trunk(interface: &Interface, index: u32) -> String {
+    let chain = |name: &str, hook: &str, rules: &[&str]| {
+        let lines: String = rules
+            .iter()
+            .map(|rule| {
+                let by_index = rule.replace("NAME", &index.to_string());
+                let by_name = rule.replace("if NAME", &format!("ifname \"{interface}\""));
+                format!("        {by_index} drop\n        {by_name} drop\n")
+            })
+            .collect();
+        format!("    chain {name} {{\n        type filter {hook}; policy accept;\n{lines}    }}\n")
+    };
+    format!(
+        "{RELEASE_TRUNK}table inet tbi_trunk {{\n{}{}{}}}\ntable arp tbi_trunk {{\n{}{}}}\n",
+        chain("input", "hook input priority -300", &["iif NAME"]),
+        chain("output", "hook output priority -300", &["oif NAME"]),
+        chain("forward", "hook forward priority -300", &["iif NAME", "oif NAME"]),
+        chain("input", "hook input priority -300", &["iif NAME"]),
+        chain("output", "hook output priority -300", &["oif NAME"]),
+    )
+}
+
+/// Takes the rules of [`trunk`] away, whether they are there or not.
+pub const RELEASE_TRUNK: &str =
+    "table inet tbi_trunk\ndelete table inet tbi_trunk\ntable arp tbi_trunk\ndelete table arp tbi_trunk\n";

@@ -5,12 +5,20 @@
 //!     └──────────────reference (only in the reference plan)──▶┘
 //! ```
 //!
-//! A plan is a value: building one and comparing two needs no kernel. Whoever applies it makes each link a veth pair (lab) or the
-//! VLAN sub-interfaces of a trunk (appliance). Invariants: in [`Path::ThroughDut`] nothing connects agents and ISP router but the DUT;
-//! in [`Path::Reference`] nothing routes through the DUT; the same input gives the same plan byte for byte.
+//! With a trunk NIC ([`Site::External`]) the DUT is a device of its own at the trunk's other end:
+//!
+//! ```text
+//!  agents ──vlan20, vlan30──▶ trunk ══▶ DUT ══▶ trunk ──vlan2001──▶ isp ──vlan101 … vlan120──▶ personas
+//! ```
+//!
+//! A plan is a value: building one and comparing two needs no kernel. Whoever applies it makes each link a veth pair and each uplink a
+//! VLAN sub-interface of the trunk. Invariants: in [`Path::ThroughDut`] nothing connects agents and ISP router but the DUT;
+//! in [`Path::Reference`] nothing routes through the DUT; nothing of a plan is in the machine's own namespace but the bare trunk; the
+//! same input gives the same plan byte for byte.
 
 mod build;
 mod diff;
+mod fabric;
 mod firewall;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +29,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use diff::{Action, diff};
+pub use fabric::{Fabric, IspRouter, MacAddress, MacAddressError, Site, Uplink};
+pub use firewall::{RELEASE_TRUNK, trunk as trunk_firewall};
 
 use crate::catalogue::{AddressFamily, Catalogue, VlanId};
 use crate::topology::Topology;
@@ -120,7 +130,7 @@ pub struct End {
 /// A cable with two ends.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Link {
-    /// Its VLAN on the appliance's trunk; the reference link never leaves the box and has none.
+    /// The VLAN it stands for; the reference link has none.
     pub vlan: Option<VlanId>,
     /// End nearer to the agents.
     pub near: End,
@@ -195,6 +205,17 @@ pub struct Route {
     pub via: Via,
 }
 
+impl Route {
+    /// The interface it hangs on; `None` when it leads to this host.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        match &self.via {
+            Via::Local => None,
+            Via::Gateway { interface, .. } => Some(End { namespace: self.namespace, interface: interface.clone() }),
+        }
+    }
+}
+
 /// A policy rule: packets from `source` use `table`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Rule {
@@ -245,9 +266,15 @@ pub struct Sysctl {
 pub struct NetworkState {
     /// Namespaces.
     pub namespaces: BTreeSet<Namespace>,
+    /// The NIC towards the device under test: up and bare in the machine's own namespace, which neither hears nor speaks on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<MacAddress>,
     /// Links.
     pub links: BTreeSet<Link>,
-    /// Addresses on their ends.
+    /// VLAN sub-interfaces of the trunk.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub uplinks: BTreeSet<Uplink>,
+    /// Addresses on ends of links and uplinks.
     pub addresses: BTreeSet<Address>,
     /// Routes other than those the kernel makes for addresses.
     pub routes: BTreeSet<Route>,
@@ -259,26 +286,50 @@ pub struct NetworkState {
     pub firewalls: BTreeMap<Namespace, String>,
 }
 
+impl NetworkState {
+    /// What of this state can be had while the trunk NIC is missing: everything but the uplinks and what hangs on them.
+    #[must_use]
+    pub fn without_trunk(&self) -> Self {
+        let lost: BTreeSet<&End> = self.uplinks.iter().map(|uplink| &uplink.end).collect();
+        let stays = |end: &End| !lost.contains(end);
+        let mut state = Self { trunk: None, uplinks: BTreeSet::new(), ..self.clone() };
+        state.addresses.retain(|address| stays(&address.end));
+        state.routes.retain(|route| route.end().is_none_or(|end| stays(&end)));
+        state
+    }
+}
+
 /// The plan for one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NetworkPlan {
     /// Which way traffic goes.
     pub path: Path,
-    /// The DUT's interfaces towards the agents.
+    /// What it stands on.
+    pub fabric: Fabric,
+    /// The practice DUT's interfaces towards the agents; none of an external DUT are ours.
     pub inside_interfaces: Vec<Interface>,
-    /// The DUT's interfaces towards the ISP router.
+    /// The practice DUT's interfaces towards the ISP router.
     pub outside_interfaces: Vec<Interface>,
     /// Agents may bind to every address in these prefixes; answers come back.
     pub sources: Vec<IpNet>,
     /// What the kernel has to look like.
     pub state: NetworkState,
+    /// Routes the ISP router has to show by itself. Whoever lays the path waits for them; they are nobody's to add or remove.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub expected: BTreeSet<Route>,
 }
 
 impl NetworkPlan {
-    /// The plan for a topology, a catalogue and a way through them. Cannot fail: both were checked against each other when parsed.
+    /// The lab's plan ([`Fabric::LAB`]) for a topology, a catalogue and a way through them.
     #[must_use]
     pub fn new(topology: &Topology, catalogue: &Catalogue, path: Path) -> Self {
-        build::plan(topology, catalogue, path)
+        Self::on(Fabric::LAB, topology, catalogue, path)
+    }
+
+    /// The plan on a given fabric. Cannot fail: topology and catalogue were checked against each other when parsed.
+    #[must_use]
+    pub fn on(fabric: Fabric, topology: &Topology, catalogue: &Catalogue, path: Path) -> Self {
+        build::plan(fabric, topology, catalogue, path)
     }
 
     /// Source prefixes of one family.

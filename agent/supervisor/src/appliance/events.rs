@@ -1,0 +1,139 @@
+//! Long answers: a run's progress as events, a run's files as a stream of pieces. A record has tens of megabytes; the agent holds one piece.
+
+use std::path::Path;
+
+use axum::body::{Body, Bytes};
+use futures_util::{Stream, stream};
+use http::HeaderValue;
+use tbi_api::runs::{Progress, Run};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::watch;
+
+/// Bytes of a file held at a time.
+const PIECE: usize = 64 * 1024;
+
+/// The number after the last event a reader saw (`Last-Event-ID`), so that numbers never go back for one reader.
+pub(crate) fn first_id(last: Option<&HeaderValue>) -> u64 {
+    last.and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok())
+        .map_or(0, |id| id.saturating_add(1))
+}
+
+/// Each new progress of a run, the present one first; ends when the run is over. Without a receiver the run is over already.
+pub(crate) fn progress(
+    run: Option<watch::Receiver<Run>>,
+) -> impl Stream<Item = (&'static str, Progress)> + Send + 'static {
+    struct Reader {
+        run: watch::Receiver<Run>,
+        said: Option<Progress>,
+        first: bool,
+    }
+    let reader = run.map(|run| Reader { run, said: None, first: true });
+    stream::unfold(reader, |reader| async move {
+        let mut reader = reader?;
+        loop {
+            // The sender going is the end of the run, too; what it said last is then already out.
+            if !reader.first && reader.run.changed().await.is_err() {
+                return None;
+            }
+            reader.first = false;
+            let (progress, over) = {
+                let run = reader.run.borrow_and_update();
+                (run.progress.clone(), run.state.is_over())
+            };
+            let new = progress.filter(|progress| reader.said.as_ref() != Some(progress));
+            match new {
+                Some(progress) if over => return Some((("progress", progress), None)),
+                Some(progress) => {
+                    reader.said = Some(progress.clone());
+                    return Some((("progress", progress), Some(reader)));
+                }
+                None if over => return None,
+                None => {}
+            }
+        }
+    })
+}
+
+/// A file in pieces.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) async fn file(path: &Path) -> std::io::Result<Body> {
+    let file = tokio::fs::File::open(path).await?;
+    Ok(Body::from_stream(stream::try_unfold(file, |mut file| async move {
+        let mut piece = vec![0; PIECE];
+        let read = file.read(&mut piece).await?;
+        piece.truncate(read);
+        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(piece), file)))
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tbi_api::runs::RunState;
+
+    use super::*;
+
+    fn run(state: RunState, blocks_done: Option<u32>) -> Run {
+        let progress = blocks_done.map(|blocks_done| Progress {
+            blocks_done,
+            blocks: 6,
+            elapsed_seconds: 0,
+            remaining_seconds: 0,
+            last_block: String::new(),
+        });
+        Run {
+            id: "a".to_owned(),
+            name: "a".to_owned(),
+            state,
+            started: String::new(),
+            ended: None,
+            progress,
+            sentence: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn progress_is_told_once_and_ends_with_the_run() {
+        let (sender, receiver) = watch::channel(run(RunState::Preparing, None));
+        let mut events = Box::pin(progress(Some(receiver)));
+        let teller = async {
+            for (state, blocks) in [
+                (RunState::Running, Some(1)),
+                (RunState::Running, Some(1)),
+                (RunState::Running, Some(2)),
+                (RunState::Passed, Some(6)),
+            ] {
+                sender.send_replace(run(state, blocks));
+                tokio::task::yield_now().await;
+            }
+        };
+        let listener = async {
+            let mut heard = Vec::new();
+            while let Some((name, progress)) = events.next().await {
+                heard.push((name, progress.blocks_done));
+            }
+            heard
+        };
+        let ((), heard) = tokio::join!(teller, listener);
+        assert_eq!(heard.last(), Some(&("progress", 6)));
+        assert!(heard.windows(2).all(|pair| pair[0].1 < pair[1].1), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_over_or_whose_driver_is_gone_has_no_more_events() {
+        assert_eq!(progress(None).count().await, 0);
+        let (sender, receiver) = watch::channel(run(RunState::Running, None));
+        drop(sender);
+        assert_eq!(progress(Some(receiver)).count().await, 0);
+    }
+
+    #[test]
+    fn numbers_go_on_after_the_last_one_seen() {
+        assert_eq!(first_id(None), 0);
+        assert_eq!(first_id(Some(&HeaderValue::from_static("7"))), 8);
+        assert_eq!(first_id(Some(&HeaderValue::from_static("x"))), 0);
+    }
+}

@@ -1,0 +1,30 @@
+//! The agent on an appliance: what it knows of its machine, what it remembers, and the API in which it is spoken to.
+//!
+//! ```text
+//!  sysfs, procfs, efivars ─▶ sysfs ─▶ hardware, boot, nic ─┐
+//!  ledger, settings.json ──▶ memory ──▶ settings ──────────┼─▶ health, capabilities (pure) ─▶ node ─▶ api ─▶ socket
+//!  disk, clock, outcomes ──▶ observe ──────────────────────┘                                   ▲
+//!                                     runs, workloads, power, reapply (traits of seams) ───────┘
+//! ```
+//!
+//! Invariant: the API answers whatever is broken. A database that is corrupt, a disk that is full, a card that is missing and a topology
+//! that is wrong are sentences in its health, never a reason not to start.
+
+pub(crate) mod api;
+pub(crate) mod boot;
+pub(crate) mod capabilities;
+pub(crate) mod events;
+pub(crate) mod hardware;
+pub(crate) mod health;
+pub(crate) mod identity;
+pub(crate) mod memory;
+pub(crate) mod nic;
+pub(crate) mod node;
+pub(crate) mod observe;
+pub(crate) mod sealing;
+pub(crate) mod seams;
+pub(crate) mod settings;
+pub(crate) mod sysfs;
+#[cfg(test)]
+mod tests;
+mod verdict;

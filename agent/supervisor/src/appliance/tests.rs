@@ -1,0 +1,287 @@
+//! The API over its socket, with stand-ins for the parts that are connected on an appliance: what they are asked, and what comes back.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use tbi_api::client::AgentClient;
+use tbi_api::health::{Component, State};
+use tbi_api::power::{self, Action};
+use tbi_api::runs::{Order, Progress, Run, RunState};
+use tbi_api::settings::{Change as NewSettings, Settings};
+use tbi_api::status::BootKind;
+use tbi_daemon::{ClientError, Health, Listener, Shutdown, UnixClient};
+use tokio::sync::watch;
+use utoipa::OpenApi as _;
+
+use super::api::{ApiDoc, Shared, router};
+use super::node::{Appliance, Place, Seams};
+use super::seams::{Change, Changed, Power, Reapply, RunRefused, Runs, Workloads};
+use super::sysfs::Root;
+use super::sysfs::tests::{CARDS, fixture};
+
+/// One run that the test drives.
+struct OneRun {
+    run: watch::Sender<Run>,
+    folder: PathBuf,
+}
+
+impl Runs for OneRun {
+    fn start(&self, order: Order) -> BoxFuture<'_, Result<Run, RunRefused>> {
+        Box::pin(async move {
+            if order.plan.is_some() {
+                return Err(RunRefused::Plan("pairs: 0 is too few; write 1 or more".to_owned()));
+            }
+            if self.run.borrow().state == RunState::Running {
+                return Err(RunRefused::UnderWay { id: "20260131T235959Z".to_owned() });
+            }
+            self.run.send_modify(|run| run.state = RunState::Running);
+            Ok(self.run.borrow().clone())
+        })
+    }
+
+    fn stop(&self, _id: &str) -> bool {
+        self.run.send_modify(|run| run.state = RunState::Interrupted);
+        true
+    }
+
+    fn list(&self) -> Vec<Run> {
+        vec![self.run.borrow().clone()]
+    }
+
+    fn get(&self, id: &str) -> Option<Run> {
+        Some(self.run.borrow().clone()).filter(|run| run.id == id)
+    }
+
+    fn watch(&self, id: &str) -> Option<watch::Receiver<Run>> {
+        self.get(id).map(|_| self.run.subscribe())
+    }
+
+    fn folder(&self, id: &str) -> Option<PathBuf> {
+        self.get(id).map(|_| self.folder.clone())
+    }
+}
+
+/// Remembers what it was asked and answers what it was told to.
+#[derive(Default)]
+struct Recorder {
+    orders: Mutex<Vec<Action>>,
+    changes: Mutex<Vec<Change>>,
+    refuse: Mutex<Option<String>>,
+}
+
+impl Recorder {
+    fn answer(&self) -> Result<(), String> {
+        self.refuse.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Power for Recorder {
+    fn ask(&self, action: Action) -> BoxFuture<'_, Result<(), String>> {
+        self.orders.lock().unwrap().push(action);
+        Box::pin(async { self.answer() })
+    }
+}
+
+impl Reapply for Recorder {
+    fn reapply(&self, change: Change) -> BoxFuture<'_, Result<(), String>> {
+        self.changes.lock().unwrap().push(change);
+        Box::pin(async { self.answer() })
+    }
+}
+
+struct EngineIsWell;
+
+impl Workloads for EngineIsWell {
+    fn components(&self) -> Vec<Component> {
+        let name = "engine".to_owned();
+        vec![Component { name, state: State::Healthy, sentence: String::new(), restarts: 1, memory_bytes: Some(9) }]
+    }
+}
+
+fn run() -> Run {
+    Run {
+        id: "20260131T235959Z".to_owned(),
+        name: "quick".to_owned(),
+        state: RunState::Preparing,
+        started: "2026-01-31T23:59:59Z".to_owned(),
+        ended: None,
+        progress: None,
+        sentence: String::new(),
+    }
+}
+
+/// A box on a socket for the length of `story`.
+async fn on_a_box<F: Future<Output = ()>>(
+    state: &Path,
+    root: Root,
+    story: impl FnOnce(AgentClient, UnixClient, Arc<OneRun>, Arc<Recorder>) -> F,
+) {
+    let socket = state.join("agent.sock");
+    let runs = Arc::new(OneRun { run: watch::Sender::new(run()), folder: state.join("runs") });
+    let recorder = Arc::new(Recorder::default());
+    let seams = Seams {
+        runs: Arc::clone(&runs) as Arc<dyn Runs>,
+        workloads: Arc::new(EngineIsWell),
+        power: Arc::clone(&recorder) as Arc<dyn Power>,
+        reapply: Arc::clone(&recorder) as Arc<dyn Reapply>,
+    };
+    let (appliance, waiting) = Appliance::open(Place { root, state: state.to_owned() }, seams).await.unwrap();
+    let shutdown = Shutdown::new();
+    let shared = Shared { appliance: Arc::clone(&appliance), shutdown: shutdown.clone() };
+    let (health, listener) = (Health::new(), Listener::bind(&socket).unwrap());
+    health.set_ready(Ok(()));
+    let serving = tbi_daemon::serve(listener, router(shared), health, ApiDoc::openapi(), String::new, shutdown.clone());
+    let changing = appliance.carry_out(waiting, shutdown.clone());
+    let told = async {
+        story(AgentClient::new(&socket), UnixClient::new(&socket), runs, recorder).await;
+        shutdown.request();
+    };
+    let (served, (), ()) = tokio::join!(serving, changing, told);
+    served.unwrap();
+    appliance.end().await;
+}
+
+fn code(error: &ClientError) -> &str {
+    error.code().unwrap_or("none")
+}
+
+/// Looks until `condition` holds.
+async fn soon(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(tokio::time::Instant::now() < end, "not in time: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn booted(id: &str) -> (tempfile::TempDir, Root) {
+    fixture(&[CARDS, &[("proc/sys/kernel/random/boot_id", id), ("proc/sys/kernel/hostname", "bench-1\n")]].concat())
+}
+
+#[tokio::test]
+async fn a_run_is_started_watched_stopped_and_read() {
+    let (dir, root) = booted("one");
+    on_a_box(dir.path(), root, |agent, socket, runs, _| async move {
+        let id = "20260131T235959Z";
+        assert_eq!(agent.start_run(&Order::default()).await.unwrap().state, RunState::Running);
+        assert_eq!(code(&agent.start_run(&Order::default()).await.unwrap_err()), "run-under-way");
+        let refused =
+            agent.start_run(&Order { plan: Some(json!({"pairs": 0})), ..Order::default() }).await.unwrap_err();
+        assert_eq!(
+            (code(&refused), refused.to_string().as_str()),
+            ("plan-refused", "pairs: 0 is too few; write 1 or more")
+        );
+        assert_eq!(agent.status().await.unwrap().run.unwrap().id, id);
+        assert_eq!(code(&agent.run("20990101T000000Z").await.unwrap_err()), "no-such-run");
+
+        let mut events = Box::pin(socket.events(&format!("/v1/runs/{id}/events")).await.unwrap());
+        let progress = |blocks_done| Progress {
+            blocks_done,
+            blocks: 6,
+            elapsed_seconds: 1,
+            remaining_seconds: 2,
+            last_block: "through the DUT".to_owned(),
+        };
+        runs.run.send_modify(|run| run.progress = Some(progress(1)));
+        let first = events.next().await.unwrap().unwrap();
+        let said: Progress = serde_json::from_str(&first.data).unwrap();
+        assert_eq!((first.name.as_str(), said), ("progress", progress(1)));
+
+        assert_eq!(code(&socket.get_text(&format!("/v1/runs/{id}/record")).await.unwrap_err()), "not-written-yet");
+        socket.delete(&format!("/v1/runs/{id}")).await.unwrap();
+        let last = events.next().await.unwrap().unwrap();
+        assert_eq!(last.name, "bye");
+        assert_eq!(agent.run(id).await.unwrap().state, RunState::Interrupted);
+
+        let record = "x".repeat(1 << 20);
+        std::fs::create_dir_all(&runs.folder).unwrap();
+        std::fs::write(runs.folder.join("run.json"), &record).unwrap();
+        std::fs::write(runs.folder.join("report.html"), "<html>").unwrap();
+        assert_eq!(socket.get_text(&format!("/v1/runs/{id}/record")).await.unwrap(), record);
+        assert_eq!(socket.get_text(&format!("/v1/runs/{id}/report")).await.unwrap(), "<html>");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn changes_are_carried_out_and_their_failure_is_said() {
+    let (dir, root) = booted("one");
+    on_a_box(dir.path(), root, |agent, socket, _, recorder| async move {
+        soon("the first look at the system", || recorder.changes.lock().unwrap().len() == 1).await;
+        *recorder.refuse.lock().unwrap() = Some("tbi-settings.service failed".to_owned());
+        let settings: Settings = serde_json::from_value(json!({"trunk": {"mac": "52:54:00:00:00:03"}})).unwrap();
+        let stored = agent.change_settings(&NewSettings { based_on: 0, settings: settings.clone() }).await.unwrap();
+        assert_eq!(stored.version, 1);
+        soon("the change", || recorder.changes.lock().unwrap().len() == 2).await;
+        {
+            let changes = recorder.changes.lock().unwrap();
+            assert_eq!([changes[0].what, changes[1].what], [Changed::Start, Changed::Settings]);
+            let trunks = [changes[0].trunk, changes[1].trunk].map(|mac| mac.map(|mac| mac.to_string()));
+            assert_eq!(trunks, [None, Some("52:54:00:00:00:03".to_owned())]);
+        }
+        let health = agent.health().await.unwrap();
+        let settings_part = health.components.iter().find(|part| part.name == "settings").unwrap();
+        assert!(settings_part.sentence.contains("tbi-settings.service failed"), "{settings_part:?}");
+        assert!(health.components.iter().any(|part| part.name == "engine" && part.restarts == 1));
+
+        let stale = agent.change_settings(&NewSettings { based_on: 0, settings }).await.unwrap_err();
+        assert_eq!(code(&stale), "settings-changed");
+        let wrong = json!({"based_on": 1, "settings": {"host_name": "a b"}});
+        let refused = socket.put_json::<_, Value>("/v1/settings", &wrong).await.unwrap_err();
+        assert_eq!(code(&refused), "settings-refused");
+        let wrong = json!({"yaml": "deployment_nodes: seven"});
+        assert_eq!(code(&socket.put_json::<_, Value>("/v1/topology", &wrong).await.unwrap_err()), "topology-refused");
+        let unknown = json!({"based_on": 1, "settings": {}, "colour": "blue"});
+        assert_eq!(code(&socket.put_json::<_, Value>("/v1/settings", &unknown).await.unwrap_err()), "unprocessable");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_reason_of_a_restart_is_shown_after_it() {
+    let (state, root) = booted("one");
+    let order = |reason: &str| power::Order { action: Action::Reboot, reason: reason.to_owned() };
+    on_a_box(state.path(), root, |agent, _, _, recorder| async move {
+        assert_eq!(agent.status().await.unwrap().last_boot.kind, BootKind::First);
+        for bad in ["", "  ", "two\nlines", &"x".repeat(201)] {
+            assert_eq!(code(&agent.power(&order(bad)).await.unwrap_err()), "reason-refused");
+        }
+        assert!(recorder.orders.lock().unwrap().is_empty());
+        agent.power(&order("new cable")).await.unwrap();
+        assert_eq!(*recorder.orders.lock().unwrap(), [Action::Reboot]);
+    })
+    .await;
+    for (boot, kind, sentence) in
+        [("two", BootKind::Ordered, "Restart ordered: new cable"), ("three", BootKind::Clean, "nobody said why")]
+    {
+        let (_fixture, root) = booted(boot);
+        on_a_box(state.path(), root, |agent, _, _, recorder| async move {
+            let last = agent.status().await.unwrap().last_boot;
+            assert_eq!(last.kind, kind);
+            assert!(last.sentence.contains(sentence), "{last:?}");
+            // One that the system refuses is no reason for the next start.
+            *recorder.refuse.lock().unwrap() = Some("polkit says no".to_owned());
+            assert_eq!(code(&agent.power(&order("no")).await.unwrap_err()), "power-refused");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn hardware_and_status_follow_the_machine() {
+    let (dir, root) = booted("one");
+    on_a_box(dir.path(), root, |agent, socket, _, _| async move {
+        let hardware: Value = socket.get_json("/v1/hardware").await.unwrap();
+        assert_eq!(hardware["nics"][0]["role"], "management");
+        let status = agent.status().await.unwrap();
+        assert_eq!((status.host_name.as_str(), status.management_interface.as_deref()), ("bench-1", Some("ens3")));
+        assert_eq!(status.certificate_sha256, agent.identity().await.unwrap().certificate_sha256);
+        assert!(!status.problems.is_empty(), "the network is not laid");
+    })
+    .await;
+}

@@ -1,0 +1,281 @@
+//! The bench of an appliance behind the API: implements what [`crate::appliance::seams`] asks for with systemd, the network units and the
+//! desk of runs. It translates between the two and decides only one thing: what a change of settings or topology sets in motion.
+//!
+//! ```text
+//!  Reapply ─▶ network.json, frr.conf ─▶ tbi-settings.service (settings changed)
+//!                                    └▶ first time: Appliance (units) + RunDesk; later, when topology or trunk changed: the agent ends, systemd
+//!                                       starts it again, and it goes on with the units as it finds them
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use tbi_api::health::{Component, State};
+use tbi_api::power::Action;
+use tbi_api::runs::{Order, Run};
+use tbi_bench::catalogue::Catalogue;
+use tbi_bench::isp::frr::FrrFiles;
+use tbi_bench::topology::Topology;
+use tbi_daemon::{Access, Shutdown, replace_file};
+use tokio::sync::{broadcast, watch};
+use tokio::task::AbortHandle;
+
+use crate::appliance::seams::{Change, Changed, Power, Reapply, RunRefused, Runs, Workloads};
+use crate::process::{Happening, Standing, State as UnitState};
+use crate::run::appliance::{Appliance, Directories, READY_WITHIN, Site};
+use crate::run::desk::{DeskError, RunDesk};
+use crate::systemd::Systemd;
+
+/// Memory of the units is asked this often.
+const LOOK: Duration = Duration::from_secs(10);
+/// Host name, addresses and time are applied in a moment; a slow disk may take some.
+const SETTINGS_WITHIN: Duration = Duration::from_secs(60);
+/// For records.
+const ISP: &str = "FRR in a container, static routes";
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    systemd: Systemd,
+    directories: Directories,
+    runs: PathBuf,
+    shutdown: Shutdown,
+    up: OnceLock<Up>,
+}
+
+/// The bench once it is known what it stands on.
+#[derive(Debug)]
+struct Up {
+    network: String,
+    appliance: Arc<Appliance>,
+    desk: Result<RunDesk, String>,
+    seen: Arc<Mutex<Seen>>,
+    watching: AbortHandle,
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+/// What is not in the supervisor's standing, by workload.
+#[derive(Debug, Default)]
+struct Seen {
+    memory: BTreeMap<String, u64>,
+    restarts: BTreeMap<String, u32>,
+}
+
+impl Bench {
+    /// A bench that keeps its runs in `runs`; nothing is touched before the first [`Reapply::reapply`].
+    pub(crate) fn new(systemd: Systemd, directories: Directories, runs: PathBuf, shutdown: Shutdown) -> Self {
+        Self { systemd, directories, runs, shutdown, up: OnceLock::new() }
+    }
+
+    fn desk(&self) -> Result<&RunDesk, RunRefused> {
+        match self.up.get() {
+            Some(up) => up.desk.as_ref().map_err(|why| RunRefused::NotNow(why.clone())),
+            None => Err(RunRefused::NotNow("the bench is being prepared; try again in a moment".to_owned())),
+        }
+    }
+
+    async fn bring_up(&self, change: Change) -> Result<(), String> {
+        let topology =
+            Topology::parse(&change.topology, &Catalogue::builtin()).map_err(|error| error.to_string())?;
+        let trunk = change.trunk.map(|mac| json!({ "mac": mac.to_string() }));
+        let network = json!({ "version": 1, "topology": change.topology, "trunk": trunk, "isp": "frr" }).to_string();
+        std::fs::create_dir_all(&self.directories.config)
+            .map_err(|error| format!("cannot make {}: {error}", self.directories.config.display()))?;
+        let frr = FrrFiles::new(&topology).frr_conf;
+        for (name, text) in [("network.json", &network), ("frr.conf", &frr)] {
+            let path = self.directories.config.join(name);
+            replace_file(&path, text.as_bytes(), Access::Group).map_err(|error| error.to_string())?;
+        }
+        if change.what == Changed::Settings {
+            let applied = self.systemd.oneshot("tbi-settings.service", SETTINGS_WITHIN).await;
+            applied.map_err(|error| error.to_string())?;
+        }
+        match self.up.get() {
+            Some(up) if up.network == network => Ok(()),
+            Some(_) => {
+                tracing::info!("topology or trunk changed; starting again with the new one");
+                self.shutdown.request();
+                Ok(())
+            }
+            None => {
+                let site =
+                    Site { topology, trunk: trunk.is_some(), isp: ISP.to_owned(), ready_within: READY_WITHIN };
+                let appliance = Arc::new(Appliance::new(self.directories.clone(), self.systemd.clone(), site));
+                let desk = RunDesk::open(self.runs.clone(), Arc::clone(&appliance)).map_err(|error| error.to_string());
+                let trouble = desk.as_ref().err().cloned();
+                let seen = Arc::default();
+                let watching = tokio::spawn(look(Arc::clone(&appliance), Arc::clone(&seen))).abort_handle();
+                // Changes are carried out one at a time, so nobody else has set it.
+                let _first = self.up.set(Up { network, appliance, desk, seen, watching });
+                trouble.map_or(Ok(()), Err)
+            }
+        }
+    }
+}
+
+/// Counts restarts and asks for memory until it is aborted.
+async fn look(appliance: Arc<Appliance>, seen: Arc<Mutex<Seen>>) {
+    let mut events = appliance.events();
+    let mut ticks = tokio::time::interval(LOOK);
+    loop {
+        // Both only wake, and an event stays in the channel until it is received.
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) => if let Happening::Restarted { times, .. } = event.what {
+                    seen.lock().unwrap_or_else(PoisonError::into_inner).restarts.insert(event.workload, times);
+                },
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            _ = ticks.tick() => {
+                let mut memory = BTreeMap::new();
+                for name in appliance.names() {
+                    if let Some(bytes) = appliance.memory(name).await {
+                        memory.insert(name.to_owned(), bytes);
+                    }
+                }
+                seen.lock().unwrap_or_else(PoisonError::into_inner).memory = memory;
+            }
+        }
+    }
+}
+
+/// One component of a workload.
+fn component(name: &str, standing: &Standing, seen: &Seen) -> Component {
+    let death = standing.deaths.get(name);
+    let ended = |how: &str| match name {
+        "isp" => format!("The ISP router does not run ({how}), so the path between device and personas is broken; it is started again by itself."),
+        _ => format!("'{name}' does not run ({how}); it is started again by itself, its log is in the journal of tbi-{name}.service."),
+    };
+    let (state, sentence) = match standing.states.get(name) {
+        Some(UnitState::Ready { .. }) => (State::Healthy, String::new()),
+        Some(UnitState::Queued) => (State::Starting, format!("'{name}' is about to start.")),
+        Some(UnitState::Starting { .. }) => (State::Starting, format!("'{name}' is starting.")),
+        Some(UnitState::Stopping) => (State::Starting, format!("'{name}' is being stopped, to start with another configuration.")),
+        Some(UnitState::Ended { status, .. }) => (State::Failed, ended(status)),
+        None => match death {
+            Some(how) => (State::Failed, ended(how)),
+            None => (State::Starting, format!("'{name}' waits for what it needs.")),
+        },
+    };
+    Component {
+        name: name.to_owned(),
+        state,
+        sentence,
+        restarts: seen.restarts.get(name).copied().unwrap_or(0),
+        memory_bytes: seen.memory.get(name).copied(),
+    }
+}
+
+impl Workloads for Bench {
+    fn components(&self) -> Vec<Component> {
+        let part = |name: &str, state, sentence: String| Component {
+            name: name.to_owned(),
+            state,
+            sentence,
+            restarts: 0,
+            memory_bytes: None,
+        };
+        let Some(up) = self.up.get() else {
+            return vec![part("bench", State::Starting, "The bench is being prepared.".to_owned())];
+        };
+        let standing = up.appliance.standing();
+        let seen = up.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut components: Vec<Component> =
+            up.appliance.names().map(|name| component(name, &standing, &seen)).collect();
+        components.push(match up.appliance.trouble() {
+            Some(why) => part("bench", State::Failed, why),
+            None => part("bench", State::Healthy, String::new()),
+        });
+        components
+    }
+}
+
+impl Runs for Bench {
+    fn start(&self, order: Order) -> BoxFuture<'_, Result<Run, RunRefused>> {
+        let started = self.desk().and_then(|desk| {
+            desk.start(&order).map_err(|error| match error {
+                DeskError::UnderWay { id } => RunRefused::UnderWay { id },
+                DeskError::Plan(error) => RunRefused::Plan(error.to_string()),
+                other => RunRefused::NotNow(other.to_string()),
+            })
+        });
+        std::future::ready(started).boxed()
+    }
+
+    fn stop(&self, id: &str) -> bool {
+        self.desk().is_ok_and(|desk| desk.stop(id).is_ok())
+    }
+
+    fn list(&self) -> Vec<Run> {
+        self.desk().map(RunDesk::list).unwrap_or_default()
+    }
+
+    fn get(&self, id: &str) -> Option<Run> {
+        self.desk().ok()?.get(id)
+    }
+
+    fn watch(&self, id: &str) -> Option<watch::Receiver<Run>> {
+        self.desk().ok()?.watch(id)
+    }
+
+    fn folder(&self, id: &str) -> Option<PathBuf> {
+        self.desk().ok()?.folder(id)
+    }
+}
+
+impl Power for Bench {
+    fn ask(&self, action: Action) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let asked = match action {
+                Action::Reboot => self.systemd.reboot().await,
+                Action::PowerOff => self.systemd.power_off().await,
+            };
+            asked.map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+}
+
+impl Reapply for Bench {
+    fn reapply(&self, change: Change) -> BoxFuture<'_, Result<(), String>> {
+        self.bring_up(change).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_stopped_isp_router_is_told_as_a_broken_path() {
+        let mut standing = Standing::default();
+        standing.deaths.insert("isp".to_owned(), "killed by SIGKILL".to_owned());
+        let part = component("isp", &standing, &Seen::default());
+        assert_eq!(part.state, State::Failed);
+        assert!(part.sentence.contains("path between device and personas is broken"), "{}", part.sentence);
+        assert!(part.sentence.contains("SIGKILL"), "{}", part.sentence);
+    }
+
+    #[test]
+    fn what_runs_again_is_healthy_and_its_restarts_are_told() {
+        let mut standing = Standing::default();
+        standing.deaths.insert("engine".to_owned(), "killed by SIGKILL".to_owned());
+        standing.states.insert("engine".to_owned(), UnitState::Ready { pid: 7, since: Instant::now() });
+        let seen = Seen { restarts: [("engine".to_owned(), 2)].into(), ..Seen::default() };
+        let part = component("engine", &standing, &seen);
+        assert_eq!((part.state, part.restarts, part.sentence.as_str()), (State::Healthy, 2, ""));
+    }
+}

@@ -1,0 +1,237 @@
+//! Runs ordered at the desk of an appliance whose units are run by a real systemd; what stands in for the daemons only says that it is
+//! ready, so no run measures anything here: these tests are about how runs end.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tbi_api::runs::{Order, Profile, Run, RunState};
+use tbi_bench::netplan::Path;
+use tbi_bench::topology::Topology;
+use tokio::time::timeout;
+
+use super::appliance::{Appliance, AppliancePaths, Directories, Site};
+use super::desk::{DeskError, RunDesk};
+use super::place::PathLayer as _;
+use crate::network::tests::in_namespaces;
+use crate::process::State;
+use crate::systemd::Systemd;
+use crate::systemd::tests::{BUS, SOON, Stand, daemon, service, unit_text, until};
+
+const RUNS: &str = "/run/state/runs";
+
+fn directories() -> Directories {
+    Directories {
+        config: "/run/config".into(),
+        sockets: "/run".into(),
+        records: "/run/records".into(),
+        personas_ca: "/run/personas-ca".into(),
+        dut_ca: "/run/dut-ca".into(),
+        outcome: "/run/outcome.json".into(),
+    }
+}
+
+fn appliance(ready_within: Duration, trunk: bool) -> Arc<Appliance> {
+    let site = Site { topology: Topology::builtin(), trunk, isp: "FRR in a container".to_owned(), ready_within };
+    Arc::new(Appliance::new(directories(), Systemd::on(BUS), site))
+}
+
+fn oneshot(line: &str) -> String {
+    unit_text("", &format!("[Service]\nType=oneshot\nExecStart={line}\n"))
+}
+
+/// The units of an appliance; `engine` and `reference` as given.
+fn units(engine: String, reference: String) -> Vec<(&'static str, String)> {
+    let isp =
+        "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 4716'\n";
+    vec![
+        ("tbi-network-prepare.service", oneshot("/bin/true")),
+        ("tbi-network@through-dut.service", oneshot("/bin/true")),
+        ("tbi-network@reference.service", reference),
+        ("tbi-personas.service", daemon("personas", "")),
+        ("tbi-practice-dut.service", daemon("practice-dut", "")),
+        ("tbi-engine.service", engine),
+        ("tbi-isp.service", unit_text("", isp)),
+    ]
+}
+
+fn quick() -> Order {
+    Order { profile: Profile::Quick, plan: None }
+}
+
+async fn over(desk: &RunDesk, run: &Run) -> Run {
+    let mut watch = desk.watch(&run.id).unwrap();
+    timeout(SOON, watch.wait_for(|run| run.state.is_over())).await.unwrap().unwrap().clone()
+}
+
+/// The desk is as usable as before: another run can be ordered and ends, too.
+async fn usable(desk: &RunDesk) {
+    until("the desk is free", || !matches!(desk.start(&quick()), Err(DeskError::UnderWay { .. }))).await;
+    let run = desk.list().into_iter().next().unwrap();
+    drop(desk.stop(&run.id));
+    over(desk, &run).await;
+}
+
+#[test]
+fn an_idle_appliance_keeps_everything_up_and_replaces_only_what_a_plan_changes() {
+    let name = "run::appliance_tests::an_idle_appliance_keeps_everything_up_and_replaces_only_what_a_plan_changes";
+    in_namespaces(name, || async {
+        let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/true"))).await;
+        let appliance = appliance(SOON, false);
+        let all = ["engine", "isp", "personas", "practice-dut"];
+        let ready = || all.iter().all(|name| appliance.standing().is_ready(name));
+        until("everything is up", ready).await;
+        assert_eq!(appliance.trouble(), None);
+        let config = PathBuf::from("/run/config");
+        for file in ["personas.json", "practice-dut.json", "engine.env", "persona-ca.pem"] {
+            assert!(config.join(file).exists(), "{file}");
+        }
+        let pids = || {
+            let states = appliance.standing().states;
+            all.map(|name| match states.get(name) {
+                Some(State::Ready { pid, .. }) => *pid,
+                _ => 0,
+            })
+        };
+        let before = pids();
+        let mut plan = tbi_bench::plan::Plan::of_profile(tbi_bench::plan::Profile::Short);
+        plan.workers.engine += 1;
+        let up = appliance.up(&plan).await.unwrap();
+        assert_eq!(up.floor.trust.persona_ca_pem, "{}", "as the stand-in says");
+        let text = fs::read_to_string(config.join("engine.env")).unwrap();
+        assert_eq!(text, format!("TBI_ENGINE_WORKERS={}\n", plan.workers.engine));
+        let after = pids();
+        assert_ne!(before[0], after[0], "the engine has other threads");
+        assert_eq!(before[1..], after[1..], "nothing else changed");
+    });
+}
+
+#[test]
+fn a_workload_killed_during_a_run_ends_it_with_its_name() {
+    in_namespaces("run::appliance_tests::a_workload_killed_during_a_run_ends_it_with_its_name", || async {
+        let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/sleep 4717"))).await;
+        let appliance = appliance(SOON, false);
+        let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance)).unwrap();
+        let run = desk.start(&quick()).unwrap();
+        assert!(matches!(desk.start(&quick()), Err(DeskError::UnderWay { id }) if id == run.id));
+        let mut watch = desk.watch(&run.id).unwrap();
+        timeout(SOON, watch.wait_for(|run| run.state == RunState::Running)).await.unwrap().unwrap();
+        let states = appliance.standing().states;
+        let Some(State::Ready { pid, .. }) = states.get("engine") else { unreachable!("{states:?}") };
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
+        let ended = over(&desk, &run).await;
+        assert_eq!(ended.state, RunState::Interrupted);
+        assert!(ended.sentence.contains("engine died (killed by SIGKILL)"), "{}", ended.sentence);
+        assert!(ended.sentence.contains("the box's journal"), "{}", ended.sentence);
+        let folder = desk.folder(&run.id).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap();
+        assert_eq!(record["environment"]["life"], "appliance");
+        assert_eq!(record["environment"]["isp"], "FRR in a container");
+        assert_eq!(record["id"], run.id.as_str());
+        usable(&desk).await;
+        // What a new agent reads from the folders is what this one knew.
+        let again = RunDesk::open(RUNS.into(), appliance).unwrap();
+        assert_eq!(again.get(&run.id), desk.get(&run.id));
+    });
+}
+
+#[test]
+fn a_workload_that_never_becomes_ready_ends_the_run_with_its_name() {
+    in_namespaces("run::appliance_tests::a_workload_that_never_becomes_ready_ends_the_run_with_its_name", || async {
+        let _stand = Stand::with(&units(service("/bin/sleep 4718"), oneshot("/bin/true"))).await;
+        let desk = RunDesk::open(RUNS.into(), appliance(Duration::from_millis(1500), false)).unwrap();
+        let run = desk.start(&quick()).unwrap();
+        let ended = over(&desk, &run).await;
+        assert_eq!(ended.state, RunState::Interrupted);
+        assert!(ended.sentence.contains("engine"), "{}", ended.sentence);
+        usable(&desk).await;
+    });
+}
+
+#[test]
+fn a_stopped_run_and_one_whose_agent_was_killed_are_interrupted() {
+    in_namespaces("run::appliance_tests::a_stopped_run_and_one_whose_agent_was_killed_are_interrupted", || async {
+        let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/sleep 4719"))).await;
+        let appliance = appliance(SOON, false);
+        let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance)).unwrap();
+        let run = desk.start(&quick()).unwrap();
+        desk.stop(&run.id).unwrap();
+        let ended = over(&desk, &run).await;
+        assert_eq!(ended.state, RunState::Interrupted);
+        assert!(ended.sentence.contains("Stopped by the operator"), "{}", ended.sentence);
+        assert!(matches!(desk.stop(&run.id), Err(DeskError::Over { .. })));
+        assert!(matches!(desk.stop("20000101T000000Z"), Err(DeskError::Unknown { .. })));
+
+        let cut = PathBuf::from(RUNS).join("20260131T235959Z");
+        fs::create_dir(&cut).unwrap();
+        let plan = tbi_bench::plan::Plan::of_profile(tbi_bench::plan::Profile::Quick);
+        fs::write(cut.join("plan.json"), serde_json::to_string(&plan).unwrap()).unwrap();
+        fs::write(cut.join("blocks.jsonl"), "").unwrap();
+        let again = RunDesk::open(RUNS.into(), appliance).unwrap();
+        let closed = again.get("20260131T235959Z").unwrap();
+        assert_eq!(closed.state, RunState::Interrupted);
+        assert!(closed.sentence.contains("The agent was killed"), "{}", closed.sentence);
+        assert_eq!(again.list().first().map(|run| run.id.clone()), Some(run.id));
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_a_run_and_leaves_the_desk_usable() {
+    in_namespaces("run::appliance_tests::a_full_disk_refuses_a_run_and_leaves_the_desk_usable", || async {
+        let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/sleep 4720"))).await;
+        fs::create_dir_all("/run/state").unwrap();
+        let small = Some("size=1m");
+        nix::mount::mount(Some("tmpfs"), "/run/state", Some("tmpfs"), nix::mount::MsFlags::empty(), small).unwrap();
+        let desk = RunDesk::open(RUNS.into(), appliance(SOON, false)).unwrap();
+        let error = desk.start(&quick()).unwrap_err().to_string();
+        assert!(error.contains("is full") && error.contains("deleting runs"), "{error}");
+        assert_eq!(desk.list(), []);
+        let larger = Some("size=64m");
+        nix::mount::mount(None::<&str>, "/run/state", None::<&str>, nix::mount::MsFlags::MS_REMOUNT, larger).unwrap();
+        usable(&desk).await;
+    });
+}
+
+#[test]
+fn a_device_outside_the_box_is_refused_with_a_sentence() {
+    in_namespaces("run::appliance_tests::a_device_outside_the_box_is_refused_with_a_sentence", || async {
+        let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/true"))).await;
+        let desk = RunDesk::open(RUNS.into(), appliance(SOON, true)).unwrap();
+        let run = desk.start(&quick()).unwrap();
+        let ended = over(&desk, &run).await;
+        assert!(ended.sentence.contains("the device under test is outside the box"), "{}", ended.sentence);
+    });
+}
+
+#[test]
+fn a_path_that_cannot_be_laid_says_why_in_the_words_of_who_tried() {
+    in_namespaces("run::appliance_tests::a_path_that_cannot_be_laid_says_why_in_the_words_of_who_tried", || async {
+        let said = r#"{"path":"through_dut","ok":false,"sentence":"the trunk has no carrier; plug its cable in"}"#;
+        let lay = format!("/bin/sh -c 'cp /run/said /run/outcome.json; exit 1'");
+        let units = [
+            ("tbi-network@through-dut.service", oneshot(&lay)),
+            ("tbi-network@reference.service", oneshot("/bin/true")),
+        ];
+        let _stand = Stand::with(&units).await;
+        fs::write("/run/said", said).unwrap();
+        let layer = AppliancePaths { systemd: Systemd::on(BUS), outcome: "/run/outcome.json".into() };
+        layer.lay(Path::Reference).await.unwrap();
+        let error = layer.lay(Path::ThroughDut).await.unwrap_err().to_string();
+        assert_eq!(error, "the trunk has no carrier; plug its cable in");
+        fs::write("/run/said", "{").unwrap();
+        let error = layer.lay(Path::ThroughDut).await.unwrap_err().to_string();
+        assert!(error.contains("unit tbi-network@through-dut.service did not do its work"), "{error}");
+        layer.lay(Path::Reference).await.unwrap();
+
+        // A run ordered now says so, and so does the box.
+        fs::write("/run/said", said).unwrap();
+        let appliance = appliance(SOON, false);
+        let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance)).unwrap();
+        let ended = over(&desk, &desk.start(&quick()).unwrap()).await;
+        assert!(ended.sentence.contains("the trunk has no carrier"), "{}", ended.sentence);
+        until("the box says so, too", || appliance.trouble().is_some_and(|why| why.contains("no carrier"))).await;
+    });
+}

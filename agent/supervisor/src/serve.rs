@@ -1,0 +1,88 @@
+//! `tbi-agent serve`: the daemon of an appliance. Opens what it knows, serves the API, carries changes out, and notes its orderly end.
+//!
+//! Tasks: the API (`tbi_daemon::serve`, which also gives the life signs), and one that carries changes out. Both end with SIGTERM.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use tbi_daemon::{DaemonArgs, Health, Shutdown};
+use utoipa::OpenApi as _;
+
+use crate::appliance::api::{self, ApiDoc, Shared};
+use crate::appliance::node::{Appliance, Place, Seams};
+use crate::appliance::sysfs::Root;
+use crate::bench::Bench;
+use crate::run::appliance::Directories;
+use crate::systemd::{SYSTEM_BUS, Systemd};
+
+/// Threads that wait for the disk and the database at most; one hangs with a disk that hangs.
+const BLOCKING_THREADS: usize = 4;
+
+/// The agent of an appliance, until SIGTERM.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Directory of everything that is kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/tlsstress")]
+    state: PathBuf,
+    /// Directory of sockets and of what is rendered for other daemons
+    #[arg(long, value_name = "DIR", default_value = "/run/tlsstress")]
+    run: PathBuf,
+    /// Where /sys, /proc and /etc are
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
+    /// Bus on which systemd answers
+    #[arg(long, value_name = "ADDRESS", default_value = SYSTEM_BUS)]
+    bus: String,
+    #[command(flatten)]
+    daemon: DaemonArgs,
+}
+
+impl ServeArgs {
+    /// # Errors
+    /// When there is no socket to answer on or no identity can be made; nothing else stops the agent from answering.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        tbi_daemon::init_tracing("tbi-agent", &self.daemon.log);
+        // The socket first: whoever connects waits in its queue while the rest is opened.
+        let listener = self.daemon.listener()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()
+            .context("no runtime")?;
+        runtime.block_on(async {
+            let place = Place { root: Root::new(&self.root), state: self.state.clone() };
+            tracing::debug!(run = %self.run.display(), state = %self.state.display(), "opening");
+            let (health, shutdown) = (Health::new(), Shutdown::on_signals()?);
+            let directories = Directories::of_the_image(&self.run);
+            let systemd = Systemd::on(&self.bus);
+            let bench = Arc::new(Bench::new(systemd, directories, self.state.join("runs"), shutdown.clone()));
+            let seams = Seams {
+                runs: Arc::clone(&bench) as _,
+                workloads: Arc::clone(&bench) as _,
+                power: Arc::clone(&bench) as _,
+                reapply: bench,
+            };
+            let (appliance, waiting) = Appliance::open(place, seams).await?;
+            let shared = Shared { appliance: Arc::clone(&appliance), shutdown: shutdown.clone() };
+            let measured = Arc::clone(&appliance);
+            let metrics = move || api::metrics(&measured);
+            health.set_ready(Ok(()));
+            let router = api::router(shared);
+            let serving = tbi_daemon::serve(listener, router, health, ApiDoc::openapi(), metrics, shutdown.clone());
+            let changing = appliance.carry_out(waiting, shutdown.clone());
+            let serving = async {
+                let served = serving.await;
+                // A socket that fails ends the other task as well.
+                shutdown.request();
+                served
+            };
+            let (served, ()) = tokio::join!(serving, changing);
+            served?;
+            appliance.end().await;
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}

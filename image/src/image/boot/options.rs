@@ -1,0 +1,180 @@
+//! QEMU's command line for the appliance. Pure.
+
+use std::path::{Path, PathBuf};
+
+use crate::image::boot::accel::Kind;
+
+/// Firmware of the tools tree. The plain build checks Secure Boot signatures too, and needs no system management mode, which costs time
+/// without KVM.
+pub(super) const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// Its variables, as a factory ships them: no keys yet.
+pub(super) const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// Fixed, so that a machine looks the same in every start.
+const MANAGEMENT_MAC: &str = "52:54:00:7b:10:01";
+const TRUNK_MAC: &str = "52:54:00:7b:10:02";
+
+/// A port of the machine on loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Forward {
+    pub(super) name: &'static str,
+    /// Wanted here.
+    pub(super) host: u16,
+    /// In the machine.
+    pub(super) guest: u16,
+}
+
+/// How it starts.
+pub(super) enum Firmware<'a> {
+    Uefi { variables: &'a Path },
+    None { linux: &'a Path, initrd: &'a Path, command_line: &'a str },
+}
+
+/// A machine.
+pub(super) struct Vm<'a> {
+    pub(super) accel: Kind,
+    pub(super) cpus: usize,
+    pub(super) memory: &'a str,
+    pub(super) disk: &'a Path,
+    pub(super) firmware: Firmware<'a>,
+    pub(super) tpm: Option<PathBuf>,
+    pub(super) trunk: Option<PathBuf>,
+    pub(super) debug_port: Option<PathBuf>,
+    /// QEMU's own socket (QMP).
+    pub(super) control: &'a Path,
+    pub(super) forwards: &'a [(Forward, u16)],
+    pub(super) screen: Option<u16>,
+    pub(super) snapshot: bool,
+}
+
+/// Arguments for `qemu-system-x86_64`.
+pub(super) fn arguments(vm: &Vm<'_>) -> Vec<String> {
+    let mut list: Vec<String> = Vec::new();
+    let mut add = |words: &[&str]| list.extend(words.iter().map(|word| (*word).to_owned()));
+    add(&["-name", "tbi", "-nodefaults", "-no-user-config", "-machine", "q35,vmport=off"]);
+    match vm.accel {
+        Kind::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
+        Kind::Tcg => add(&["-accel", "tcg,thread=multi", "-cpu", "max"]),
+    }
+    add(&["-smp", &vm.cpus.to_string(), "-m", vm.memory, "-device", "virtio-rng-pci"]);
+    match &vm.firmware {
+        Firmware::Uefi { variables } => {
+            add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}")]);
+            add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", escaped(variables))]);
+        }
+        Firmware::None { linux, initrd, command_line } => {
+            add(&["-kernel", &linux.to_string_lossy(), "-initrd", &initrd.to_string_lossy(), "-append", command_line]);
+        }
+    }
+    add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", escaped(vm.disk))]);
+    add(&["-device", "virtio-blk-pci,drive=disk,serial=tbi,bootindex=1"]);
+    let forwards: String =
+        vm.forwards.iter().map(|(forward, port)| format!(",hostfwd=tcp:127.0.0.1:{port}-:{}", forward.guest)).collect();
+    add(&["-netdev", &format!("user,id=management{forwards}")]);
+    add(&["-device", &format!("virtio-net-pci,netdev=management,mac={MANAGEMENT_MAC}")]);
+    if let Some(wire) = &vm.trunk {
+        add(&["-netdev", &format!("stream,id=trunk,server=on,addr.type=unix,addr.path={}", escaped(wire))]);
+        add(&["-device", &format!("virtio-net-pci,netdev=trunk,mac={TRUNK_MAC}")]);
+    }
+    if let Some(socket) = &vm.tpm {
+        add(&["-chardev", &format!("socket,id=tpm,path={}", escaped(socket))]);
+        add(&["-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm"]);
+    }
+    if let Some(socket) = &vm.debug_port {
+        add(&[
+            "-device",
+            "virtio-serial-pci",
+            "-chardev",
+            &format!("socket,id=debug,server=on,wait=off,path={}", escaped(socket)),
+        ]);
+        add(&["-device", "virtserialport,chardev=debug,name=tbi.debug"]);
+    }
+    // Signals are ours: QEMU's own answer to Ctrl-C is to pull the plug.
+    add(&["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial"]);
+    add(&["-chardev", &format!("socket,id=control,server=on,wait=off,path={}", escaped(vm.control))]);
+    add(&["-mon", "chardev=control,mode=control"]);
+    match vm.screen {
+        Some(port) => {
+            add(&["-device", "virtio-vga", "-display", &format!("vnc=127.0.0.1:{}", port.saturating_sub(5900))])
+        }
+        None => add(&["-display", "none"]),
+    }
+    if vm.snapshot {
+        add(&["-snapshot"]);
+    }
+    list
+}
+
+/// In QEMU's option lists a comma in a value is two commas.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vm() -> Vm<'static> {
+        Vm {
+            accel: Kind::Tcg,
+            cpus: 2,
+            memory: "2G",
+            disk: Path::new("/t/a,b/disk.qcow2"),
+            firmware: Firmware::Uefi { variables: Path::new("/t/variables.fd") },
+            tpm: None,
+            trunk: None,
+            debug_port: None,
+            control: Path::new("/t/control.sock"),
+            forwards: &[(Forward { name: "dashboard", host: 8443, guest: 443 }, 9000)],
+            screen: None,
+            snapshot: false,
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_forwarded_and_paths_may_hold_commas() {
+        let line = arguments(&vm()).join(" ");
+        assert!(line.contains("hostfwd=tcp:127.0.0.1:9000-:443"), "{line}");
+        assert!(line.contains("file=/t/a,,b/disk.qcow2"), "{line}");
+        assert!(line.contains("-accel tcg,thread=multi") && line.contains("-display none"), "{line}");
+        assert!(
+            !line.contains("tpm")
+                && !line.contains("trunk")
+                && !line.contains("-snapshot")
+                && !line.contains("tbi.debug"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_is_there() {
+        let asked = Vm {
+            accel: Kind::Kvm,
+            tpm: Some(PathBuf::from("/t/tpm.sock")),
+            trunk: Some(PathBuf::from("/t/trunk.sock")),
+            debug_port: Some(PathBuf::from("/t/shell.sock")),
+            screen: Some(5903),
+            snapshot: true,
+            firmware: Firmware::None {
+                linux: Path::new("/t/linux"),
+                initrd: Path::new("/t/initrd"),
+                command_line: "quiet roothash=00",
+            },
+            ..vm()
+        };
+        let list = arguments(&asked);
+        assert!(list.contains(&"quiet roothash=00".to_owned()), "the command line is one word");
+        let line = list.join(" ");
+        for part in [
+            "-accel kvm -cpu host",
+            "tpm-crb",
+            "netdev=trunk",
+            "name=tbi.debug",
+            "vnc=127.0.0.1:3",
+            "-snapshot",
+            "-kernel /t/linux",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!line.contains("pflash"), "{line}");
+    }
+}
