@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::command::{become_program, output_of, print, say, succeed};
-use crate::image::{Build, Places, Variant};
+use crate::image::{Build, Places, Variant, cache};
 use crate::packages;
 use crate::workspace::{Profile, Workspace};
 
@@ -107,8 +107,8 @@ impl Test {
         // An ordinary user's path lacks what Debian keeps in /usr/sbin: nginx, nft.
         runner.env("PATH", packages::search_path());
         runner.env("TBI_BIN_DIR", workspace.programs(Profile::Dev)).stdin(Stdio::null());
-        if let Some(folder) = image {
-            runner.env("TBI_IMAGE_DIR", folder);
+        if let Some((folder, tools)) = image {
+            runner.env("TBI_IMAGE_DIR", folder).env("TBI_TOOLS_TREE", tools);
         }
         become_program(&mut runner)
     }
@@ -132,10 +132,13 @@ fn needs(chosen: &[Layer]) -> Vec<&'static [packages::Tool]> {
     groups
 }
 
-/// Builds the debug image, once for all tests; returns its folder, where `manifest.json` says what is there.
-fn image(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds the debug image, once for all tests.
+/// Folder of the debug image, and of the tools tree that starts it.
+fn image(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     Build::for_tests().build(workspace)?;
-    Ok(Places::new(workspace, Variant::Debug).outputs())
+    let places = Places::new(workspace, Variant::Debug);
+    let tools = cache::tools(workspace, &places)?;
+    Ok((places.outputs(), tools.tree().to_owned()))
 }
 
 fn lint(workspace: &Workspace) -> Result<()> {

@@ -85,8 +85,7 @@ impl Bench {
     }
 
     async fn bring_up(&self, change: Change) -> Result<(), String> {
-        let topology =
-            Topology::parse(&change.topology, &Catalogue::builtin()).map_err(|error| error.to_string())?;
+        let topology = Topology::parse(&change.topology, &Catalogue::builtin()).map_err(|error| error.to_string())?;
         let trunk = change.trunk.map(|mac| json!({ "mac": mac.to_string() }));
         let network = json!({ "version": 1, "topology": change.topology, "trunk": trunk, "isp": "frr" }).to_string();
         std::fs::create_dir_all(&self.directories.config)
@@ -108,8 +107,7 @@ impl Bench {
                 Ok(())
             }
             None => {
-                let site =
-                    Site { topology, trunk: trunk.is_some(), isp: ISP.to_owned(), ready_within: READY_WITHIN };
+                let site = Site { topology, trunk: trunk.is_some(), isp: ISP.to_owned(), ready_within: READY_WITHIN };
                 let appliance = Arc::new(Appliance::new(self.directories.clone(), self.systemd.clone(), site));
                 let desk = RunDesk::open(self.runs.clone(), Arc::clone(&appliance)).map_err(|error| error.to_string());
                 let trouble = desk.as_ref().err().cloned();
@@ -154,14 +152,20 @@ async fn look(appliance: Arc<Appliance>, seen: Arc<Mutex<Seen>>) {
 fn component(name: &str, standing: &Standing, seen: &Seen) -> Component {
     let death = standing.deaths.get(name);
     let ended = |how: &str| match name {
-        "isp" => format!("The ISP router does not run ({how}), so the path between device and personas is broken; it is started again by itself."),
-        _ => format!("'{name}' does not run ({how}); it is started again by itself, its log is in the journal of tbi-{name}.service."),
+        "isp" => format!(
+            "The ISP router does not run ({how}), so the path between device and personas is broken; it is started again by itself."
+        ),
+        _ => format!(
+            "'{name}' does not run ({how}); it is started again by itself, its log is in the journal of tbi-{name}.service."
+        ),
     };
     let (state, sentence) = match standing.states.get(name) {
         Some(UnitState::Ready { .. }) => (State::Healthy, String::new()),
         Some(UnitState::Queued) => (State::Starting, format!("'{name}' is about to start.")),
         Some(UnitState::Starting { .. }) => (State::Starting, format!("'{name}' is starting.")),
-        Some(UnitState::Stopping) => (State::Starting, format!("'{name}' is being stopped, to start with another configuration.")),
+        Some(UnitState::Stopping) => {
+            (State::Starting, format!("'{name}' is being stopped, to start with another configuration."))
+        }
         Some(UnitState::Ended { status, .. }) => (State::Failed, ended(status)),
         None => match death {
             Some(how) => (State::Failed, ended(how)),

@@ -13,7 +13,7 @@ pub mod screen;
 mod setup;
 mod shell;
 pub mod snapshot;
-mod tools;
+pub mod tools;
 pub mod trunk;
 mod uki;
 

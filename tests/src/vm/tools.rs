@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Root of the tools tree. `TBI_CACHE` names the cache that `cargo tbi image build` keeps it in.
+/// Root of the tools tree, which `cargo tbi test` names in `TBI_TOOLS_TREE`.
 pub(super) fn tree() -> PathBuf {
-    let cache = std::env::var_os("TBI_CACHE").map_or_else(|| PathBuf::from("/var/cache/tlsstress"), PathBuf::from);
-    let tree = cache.join("tools/tools");
+    let tree = std::env::var_os("TBI_TOOLS_TREE").map(PathBuf::from).unwrap_or_default();
     assert!(
         tree.join("usr/bin/qemu-system-x86_64").is_file(),
-        "no tools tree with QEMU in {}; run: cargo tbi test vm",
+        "TBI_TOOLS_TREE names no tools tree with QEMU ('{}'); run: cargo tbi test vm",
         tree.display()
     );
     tree
@@ -17,7 +16,7 @@ pub(super) fn tree() -> PathBuf {
 
 /// `program` of the tools tree. It replaces the wrapper, so the child's id is the program's; and it dies with the test's thread, so that
 /// not even a test that is killed leaves a machine behind.
-pub(super) fn command(program: &str) -> Command {
+pub fn command(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"]);
     if !nix::unistd::geteuid().is_root() {

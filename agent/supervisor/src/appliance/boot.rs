@@ -75,9 +75,8 @@ fn label_under_verity(root: &Root) -> Option<String> {
         .filter(|name| root.text(&format!("sys/class/block/{name}/dm/name")).is_some_and(|name| name.trim() == "root"));
     let device = mapped.next()?;
     let slaves = root.names(&format!("sys/class/block/{device}/slaves")).into_iter();
-    let mut labels = slaves.filter_map(|partition| {
-        release_value(&root.text(&format!("sys/class/block/{partition}/uevent"))?, "PARTNAME")
-    });
+    let mut labels = slaves
+        .filter_map(|partition| release_value(&root.text(&format!("sys/class/block/{partition}/uevent"))?, "PARTNAME"));
     labels.next()
 }
 

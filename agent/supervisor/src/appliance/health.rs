@@ -94,11 +94,13 @@ fn database(found: &Found) -> Trouble {
 
 fn clock(clock: Clock, uptime_seconds: u64, evidence: &Evidence<'_>) -> Trouble {
     if let Some(built) = evidence.built {
-        let said =
-            jiff::Timestamp::from_second(clock.now).map_or_else(|_| "nonsense".to_owned(), |now| now.to_string());
-        let wrong = if clock.now < built - SLACK {
+        // Where the machine's clock was before the release, systemd has put the system's to the release's date: a guess, and to be told as one.
+        let moved = clock.hardware.filter(|hardware| !clock.synchronised && *hardware < built - SLACK);
+        let shown = moved.unwrap_or(clock.now);
+        let said = jiff::Timestamp::from_second(shown).map_or_else(|_| "nonsense".to_owned(), |now| now.to_string());
+        let wrong = if shown < built - SLACK {
             Some("before this release was built")
-        } else if clock.now > built.saturating_add(LONGEST_LIFE) {
+        } else if shown > built.saturating_add(LONGEST_LIFE) {
             Some("long after any use of this release")
         } else {
             None
@@ -205,7 +207,7 @@ mod tests {
     fn sound() -> Observed {
         Observed {
             state: StateDisk { free: 4 << 30, total: 8 << 30, unwritable: None, told: None },
-            clock: Clock { now: BUILT + 1000, synchronised: true },
+            clock: Clock { now: BUILT + 1000, synchronised: true, hardware: Some(BUILT + 1000) },
             uptime_seconds: 1000,
             management_carrier: true,
             addresses: vec!["10.0.2.15/24".to_owned()],
@@ -261,7 +263,8 @@ mod tests {
     #[test]
     fn a_full_state_partition() {
         let mut it = Box::sound();
-        it.seen.state = StateDisk { free: 0, total: 8 << 30, unwritable: Some("No space left on device".to_owned()), told: None };
+        it.seen.state =
+            StateDisk { free: 0, total: 8 << 30, unwritable: Some("No space left on device".to_owned()), told: None };
         let (name, state, sentence) = it.only();
         assert_eq!((name.as_str(), state), ("state", State::Failed));
         assert!(sentence.contains("delete old runs"), "{sentence}");
@@ -295,6 +298,19 @@ mod tests {
             assert_eq!((name.as_str(), state), ("clock", State::Degraded));
             assert!(sentence.contains(word) && sentence.contains("time server"), "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_told_although_the_system_was_moved_to_the_date_of_the_release() {
+        let mut it = Box::sound();
+        it.seen.clock.hardware = Some(978_307_200);
+        assert_eq!(it.complaints(), [], "time servers have put it right");
+        let mut it = Box::sound();
+        it.seen.clock.hardware = Some(978_307_200);
+        it.seen.clock.synchronised = false;
+        let (name, state, sentence) = it.only();
+        assert_eq!((name.as_str(), state), ("clock", State::Degraded));
+        assert!(sentence.contains("2001-01-01") && sentence.contains("before this release"), "{sentence}");
     }
 
     #[test]

@@ -149,6 +149,13 @@ impl Appliance {
         let health = self.judged(&seen);
         let mut unwell: Vec<_> = health.components.iter().filter(|part| !part.sentence.is_empty()).collect();
         unwell.sort_by_key(|part| std::cmp::Reverse(part.state));
+        // Two parts may suffer from one thing, which is said once.
+        let mut problems: Vec<String> = Vec::new();
+        for part in unwell {
+            if !problems.contains(&part.sentence) {
+                problems.push(part.sentence.clone());
+            }
+        }
         let runs = self.seams.runs.list();
         Status {
             version: self.facts.version.clone(),
@@ -160,7 +167,7 @@ impl Appliance {
             management_interface: seen.roles.management.as_ref().map(|nic| nic.name.clone()),
             certificate_sha256: self.node.identity.certificate_sha256.clone(),
             health: health.state,
-            problems: unwell.into_iter().map(|part| part.sentence.clone()).collect(),
+            problems,
             last_boot: self.last_boot.clone(),
             uptime_seconds: seen.observed.uptime_seconds,
             time: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),

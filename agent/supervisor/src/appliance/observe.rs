@@ -49,6 +49,8 @@ pub(crate) struct Clock {
     /// Seconds since 1970.
     pub(crate) now: i64,
     pub(crate) synchronised: bool,
+    /// What the machine's own clock (RTC) says, where it has one. The system's clock is moved to the release's date when that is earlier.
+    pub(crate) hardware: Option<i64>,
 }
 
 /// What `tbi-agent network apply` did, as it says.
@@ -78,7 +80,11 @@ pub(crate) fn look(root: &Root, state: &Path, now: i64, management: Option<&str>
     Observed {
         state: state_disk(root, state),
         // timesyncd touches this file when it has set the clock (systemd-timesyncd.service(8)).
-        clock: Clock { now, synchronised: root.exists("run/systemd/timesync/synchronized") },
+        clock: Clock {
+            now,
+            synchronised: root.exists("run/systemd/timesync/synchronized"),
+            hardware: root.text("sys/class/rtc/rtc0/since_epoch").and_then(|text| text.trim().parse().ok()),
+        },
         uptime_seconds: uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0),
         management_carrier: carrier(management),
         addresses: management.map(addresses).unwrap_or_default(),
@@ -150,7 +156,7 @@ mod tests {
         ]);
         let seen = look(&root, dir.path(), 7, Some("ens3"), None);
         assert_eq!((seen.uptime_seconds, seen.management_carrier, seen.trunk_carrier), (123, true, false));
-        assert_eq!(seen.clock, Clock { now: 7, synchronised: true });
+        assert_eq!(seen.clock, Clock { now: 7, synchronised: true, hardware: None });
         assert!(seen.state.total > 0 && seen.state.unwritable.is_none());
         assert!(!dir.path().join(".probe").exists());
         assert_eq!(seen.settings.unwrap().host_name, "bench-1");
