@@ -159,17 +159,20 @@ fn component(name: &str, standing: &Standing, seen: &Seen) -> Component {
             "'{name}' does not run ({how}); it is started again by itself, its log is in the journal of tbi-{name}.service."
         ),
     };
+    // What starts again and again without getting ready says why it ended the last time.
+    let starting = |how: &str| {
+        let before = death.map_or_else(String::new, |death| format!("; it ended the last time because: {death}"));
+        (State::Starting, format!("'{name}' {how}{before}."))
+    };
     let (state, sentence) = match standing.states.get(name) {
         Some(UnitState::Ready { .. }) => (State::Healthy, String::new()),
-        Some(UnitState::Queued) => (State::Starting, format!("'{name}' is about to start.")),
-        Some(UnitState::Starting { .. }) => (State::Starting, format!("'{name}' is starting.")),
-        Some(UnitState::Stopping) => {
-            (State::Starting, format!("'{name}' is being stopped, to start with another configuration."))
-        }
+        Some(UnitState::Queued) => starting("is about to start"),
+        Some(UnitState::Starting { .. }) => starting("is starting"),
+        Some(UnitState::Stopping) => starting("is being stopped, to start with another configuration"),
         Some(UnitState::Ended { status, .. }) => (State::Failed, ended(status)),
         None => match death {
             Some(how) => (State::Failed, ended(how)),
-            None => (State::Starting, format!("'{name}' waits for what it needs.")),
+            None => starting("waits for what it needs"),
         },
     };
     Component {
@@ -271,6 +274,20 @@ mod tests {
         assert_eq!(part.state, State::Failed);
         assert!(part.sentence.contains("path between device and personas is broken"), "{}", part.sentence);
         assert!(part.sentence.contains("SIGKILL"), "{}", part.sentence);
+    }
+
+    #[test]
+    fn a_unit_that_never_becomes_ready_says_how_it_ended_the_last_time() {
+        let mut standing = Standing::default();
+        standing.deaths.insert("personas".to_owned(), "not ready within 180 s".to_owned());
+        standing.states.insert("personas".to_owned(), UnitState::Starting { pid: 7 });
+        let part = component("personas", &standing, &Seen::default());
+        assert_eq!(part.state, State::Starting);
+        assert!(
+            part.sentence.contains("is starting") && part.sentence.contains("not ready within 180 s"),
+            "{}",
+            part.sentence
+        );
     }
 
     #[test]
