@@ -210,9 +210,9 @@ fn a_device_outside_the_box_is_refused_with_a_sentence() {
 fn a_path_that_cannot_be_laid_says_why_in_the_words_of_who_tried() {
     in_namespaces("run::appliance_tests::a_path_that_cannot_be_laid_says_why_in_the_words_of_who_tried", || async {
         let said = r#"{"path":"through_dut","ok":false,"sentence":"the trunk has no carrier; plug its cable in"}"#;
-        let lay = format!("/bin/sh -c 'cp /run/said /run/outcome.json; exit 1'");
+        let lay = "/bin/sh -c 'cp /run/said /run/outcome.json; exit 1'";
         let units = [
-            ("tbi-network@through-dut.service", oneshot(&lay)),
+            ("tbi-network@through-dut.service", oneshot(lay)),
             ("tbi-network@reference.service", oneshot("/bin/true")),
         ];
         let _stand = Stand::with(&units).await;

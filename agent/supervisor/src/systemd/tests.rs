@@ -163,11 +163,8 @@ fn a_killed_unit_is_reported_with_its_signal_and_comes_back() {
         supervisor.want(vec![workload("engine", "a")]);
         supervisor.wait_ready(SOON).await.unwrap();
         for times in 1..=10 {
-            let pid = loop {
-                match next(&mut events).await {
-                    Happening::Started { pid } | Happening::Restarted { pid, .. } => break pid,
-                    other => panic!("{other:?}"),
-                }
+            let (Happening::Started { pid } | Happening::Restarted { pid, .. }) = next(&mut events).await else {
+                panic!("not started, {times}")
             };
             assert_ne!(pid, 0);
             assert_eq!(next(&mut events).await, Happening::Ready);
