@@ -5,7 +5,7 @@
 
 mod boot;
 mod build;
-mod cache;
+pub(crate) mod cache;
 mod compare;
 mod digest;
 mod disk;
