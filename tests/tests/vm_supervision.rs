@@ -121,11 +121,15 @@ fn vm_supervision_isp_router_stopped_breaks_the_path_and_is_reported() {
     until("a healthy box", BACK, || healthy(&machine));
     // Masked, so that the agent cannot simply start it again.
     machine.sh("systemctl mask --runtime --now tbi-isp.service").ok();
-    let isp = until("the ISP router's trouble", BACK, || {
-        machine.api().component("isp").filter(|component| component.state > State::Starting)
+    until("the ISP router's trouble", BACK, || {
+        let isp = machine.api().component("isp")?;
+        (isp.state > State::Starting && isp.sentence.contains("the path between device and personas is broken"))
+            .then_some(())
     });
-    assert!(!isp.sentence.is_empty(), "{isp:?}");
-    machine.until_screen(isp.sentence.get(..40).unwrap_or(&isp.sentence), Duration::from_secs(30));
+    machine.until_screen("The ISP router does not run", Duration::from_secs(30));
+    // Not only said: the way back to the agents is gone.
+    let routes = "nsenter --net=/run/netns/isp ip route show 172.16.0.0/16 && nsenter --net=/run/netns/isp ip -6 route show fd00:172:16::/48";
+    assert_eq!(machine.sh(routes).ok().trim(), "", "the router's routes outlive it");
     let answer = machine.api().send("POST", "/v1/runs", &json!({ "profile": "quick" }));
     match answer.status {
         // Refused at once, with a reason …
