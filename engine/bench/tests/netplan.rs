@@ -265,6 +265,8 @@ fn carry_out(model: &mut NetworkState, action: Action) {
         Action::RemoveFirewall(namespace) => model.firewalls.remove(&namespace).is_some(),
         Action::RemoveNamespace(namespace) => {
             model.links.retain(|link| link.near.namespace != namespace && link.far.namespace != namespace);
+            // Virtual interfaces end with their namespace (`default_device_exit_batch` in the kernel's net/core/dev.c).
+            model.uplinks.retain(|uplink| uplink.end.namespace != namespace);
             model.addresses.retain(|address| address.end.namespace != namespace);
             model.routes.retain(|route| route.namespace != namespace);
             model.rules.retain(|rule| rule.namespace != namespace);

@@ -212,6 +212,7 @@ fn a_path_that_cannot_be_laid_says_why_in_the_words_of_who_tried() {
         let said = r#"{"path":"through_dut","ok":false,"sentence":"the trunk has no carrier; plug its cable in"}"#;
         let lay = "/bin/sh -c 'cp /run/said /run/outcome.json; exit 1'";
         let units = [
+            ("tbi-network-prepare.service", oneshot(lay)),
             ("tbi-network@through-dut.service", oneshot(lay)),
             ("tbi-network@reference.service", oneshot("/bin/true")),
         ];

@@ -73,28 +73,39 @@ async fn quartile_ms(world: &World) -> f64 {
     times[25]
 }
 
-#[test]
+/// What a delay adds to a small request, milliseconds. The reference brackets the measurement, so that a slow drift of a shared machine cancels.
 #[expect(clippy::print_stderr, reason = "the numbers are worth seeing in every run")]
+async fn added_ms(world: &World, base: Behaviour, delay_ms: u64) -> f64 {
+    world.dut.behave(base).await;
+    let before = quartile_ms(world).await;
+    world.dut.behave(Behaviour { delay: Span::from_millis(delay_ms), ..base }).await;
+    let before_line = line(world).await;
+    let delayed = quartile_ms(world).await;
+    let after_line = line(world).await;
+    let late_us = (after_line.1 - before_line.1) / (after_line.0 - before_line.0);
+    world.dut.behave(base).await;
+    let reference = (before + quartile_ms(world).await) / 2.0;
+    let added = delayed - reference;
+    eprintln!(
+        "{:?}: wanted {delay_ms} ms, reference {reference:.3} ms, added {added:.3} ms, released {late_us:.0} us late on average",
+        base.tcp
+    );
+    added
+}
+
+#[test]
 fn lab_delays_by_what_it_is_told_to() {
     story("impairments::lab_delays_by_what_it_is_told_to", || async {
         let world = World::new().await;
         for base in [Behaviour::default(), decrypt()] {
             for delay_ms in [1, 5, 20] {
-                // The reference brackets the measurement, so that a slow drift of a shared machine cancels.
-                world.dut.behave(base).await;
-                let before = quartile_ms(&world).await;
-                world.dut.behave(Behaviour { delay: Span::from_millis(delay_ms), ..base }).await;
-                let before_line = line(&world).await;
-                let delayed = quartile_ms(&world).await;
-                let after_line = line(&world).await;
-                let late_us = (after_line.1 - before_line.1) / (after_line.0 - before_line.0);
-                world.dut.behave(base).await;
-                let reference = (before + quartile_ms(&world).await) / 2.0;
-                let added = delayed - reference;
-                eprintln!(
-                    "{:?}: wanted {delay_ms} ms, reference {reference:.3} ms, added {added:.3} ms, released {late_us:.0} us late on average",
-                    base.tcp
-                );
+                // Three times, the one in the middle counts: what a neighbour of a shared machine does for a second is not the line's delay.
+                let mut added = [0.0; 3];
+                for added in &mut added {
+                    *added = added_ms(&world, base, delay_ms).await;
+                }
+                added.sort_by(f64::total_cmp);
+                let added = added[1];
                 assert!((added - delay_ms as f64).abs() <= 0.3, "wanted {delay_ms} ms, added {added:.3} ms");
             }
         }
