@@ -10,7 +10,7 @@ use tbi_api::health::State;
 use tbi_tests::vm::image::Image;
 use tbi_tests::vm::trunk::Frame;
 use tbi_tests::vm::until;
-use tbi_tests::vm::{Machine, TRUNK_MAC};
+use tbi_tests::vm::{Machine, Setup, TRUNK_MAC};
 
 const MANAGEMENT: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 /// VLANs of the topology that ships: two agent networks and the edge.
@@ -36,7 +36,9 @@ fn trouble(machine: &Machine, part: &str, least: State) -> String {
 
 #[test]
 fn vm_network_traffic_leaves_tagged_and_never_crosses_to_management() {
-    let mut machine = Machine::booted(&Image::built());
+    // Started, not continued: out of a machine continued from a snapshot frames came through this kind of cable, but none went in (QEMU 10.0, not understood).
+    let mut machine = Setup::of(&Image::built()).start();
+    machine.wait_boot_complete();
     // Without a chosen trunk nothing leaves it.
     machine.trunk().clear();
     let before = machine.trunk().collect(Duration::from_secs(3), |frames| !frames.is_empty());

@@ -79,9 +79,11 @@ impl Trunk {
         frames
     }
 
-    /// Sends a frame into the box. One that it does not take at once is lost, as on a cable.
+    /// Sends a frame into the box.
     pub fn send(&self, frame: &Frame) {
-        let _lost = self.socket.send_to(&frame.bytes(), &self.box_end);
+        if let Err(error) = self.socket.send_to(&frame.bytes(), &self.box_end) {
+            panic!("no frame goes into {}: {error}", self.box_end.display());
+        }
     }
 }
 
