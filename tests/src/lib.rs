@@ -4,6 +4,7 @@
 //! child outlives the test that started it.
 #![expect(clippy::panic, reason = "helpers of tests: a panic is a failed test")]
 
+pub mod awake;
 pub mod child;
 pub mod lab;
 pub mod peers;

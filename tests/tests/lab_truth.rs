@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use tbi_tests::awake::Awake;
 use tbi_tests::child::{Finished, run};
 use tbi_tests::lab::Lab;
 use tbi_tests::program;
@@ -75,6 +76,7 @@ fn lab_quick_run_measures_what_decryption_costs() {
 
 #[test]
 fn lab_known_delays_are_recovered() {
+    let _awake = Awake::keep();
     for (delay, wanted_ms) in [("1ms", 1.0), ("5ms", 5.0), ("20ms", 20.0)] {
         let lab = Lab::new();
         let plan = format!(

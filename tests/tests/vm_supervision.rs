@@ -119,8 +119,11 @@ fn vm_supervision_agent_killed_in_a_run_closes_it_as_interrupted() {
 fn vm_supervision_isp_router_stopped_breaks_the_path_and_is_reported() {
     let mut machine = Machine::booted(&Image::built());
     until("a healthy box", BACK, || healthy(&machine));
-    // Masked, so that the agent cannot simply start it again.
-    machine.sh("systemctl mask --runtime --now tbi-isp.service").ok();
+    // Stopped as the unit says (masking would take its words away), and forbidden to start, so that the agent cannot simply do that.
+    let forbid = "/run/systemd/system/tbi-isp.service.d/90-forbidden.conf";
+    let words = r"[Unit]\nConditionPathExists=/nowhere\n";
+    machine.sh(&format!("mkdir -p $(dirname {forbid}) && printf '{words}' > {forbid} && systemctl daemon-reload")).ok();
+    machine.sh("systemctl stop tbi-isp.service").ok();
     until("the ISP router's trouble", BACK, || {
         let isp = machine.api().component("isp")?;
         (isp.state > State::Starting && isp.sentence.contains("the path between device and personas is broken"))
@@ -144,6 +147,6 @@ fn vm_supervision_isp_router_stopped_breaks_the_path_and_is_reported() {
         }
         other => panic!("status {other}: {}", answer.text()),
     }
-    machine.sh("systemctl unmask --runtime tbi-isp.service").ok();
+    machine.sh(&format!("rm {forbid} && systemctl daemon-reload")).ok();
     until("a healthy box", Duration::from_secs(120), || healthy(&machine));
 }

@@ -23,7 +23,7 @@ const EXPOSED: [(&str, f64, &str); 3] = [
         4.5,
         "makes and enters namespaces for everybody, so it cannot have a mount namespace of its own",
     ),
-    ("tbi-network-prepare.service", 4.5, "the same program as tbi-network@"),
+    ("tbi-network-prepare.service", 5.0, "the same program as tbi-network@"),
 ];
 
 #[test]

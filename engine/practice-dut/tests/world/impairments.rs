@@ -73,6 +73,17 @@ async fn quartile_ms(world: &World) -> f64 {
     times[25]
 }
 
+/// Idle-priority programs that keep the processors from sleeping between requests: on some hosts waking up takes longer than what is measured here.
+fn awake() -> Vec<tokio::process::Child> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let spin = || {
+        let mut command = tokio::process::Command::new("chrt");
+        command.args(["--idle", "0", "sh", "-c", "while :; do :; done"]).kill_on_drop(true);
+        command.spawn().unwrap()
+    };
+    (0..processors).map(|_| spin()).collect()
+}
+
 /// What a delay adds to a small request, milliseconds. The reference brackets the measurement, so that a slow drift of a shared machine cancels.
 #[expect(clippy::print_stderr, reason = "the numbers are worth seeing in every run")]
 async fn added_ms(world: &World, base: Behaviour, delay_ms: u64) -> f64 {
@@ -97,6 +108,7 @@ async fn added_ms(world: &World, base: Behaviour, delay_ms: u64) -> f64 {
 fn lab_delays_by_what_it_is_told_to() {
     story("impairments::lab_delays_by_what_it_is_told_to", || async {
         let world = World::new().await;
+        let _awake = awake();
         for base in [Behaviour::default(), decrypt()] {
             for delay_ms in [1, 5, 20] {
                 // Three times, the one in the middle counts: what a neighbour of a shared machine does for a second is not the line's delay.
