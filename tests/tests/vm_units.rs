@@ -20,7 +20,7 @@ const EXPOSED: [(&str, f64, &str); 3] = [
     ),
     (
         "tbi-network@.service",
-        4.5,
+        5.0,
         "makes and enters namespaces for everybody, so it cannot have a mount namespace of its own",
     ),
     ("tbi-network-prepare.service", 5.0, "the same program as tbi-network@"),
