@@ -60,11 +60,13 @@ async fn line(world: &World) -> (f64, f64) {
 }
 
 /// Lower quartile of the time of a small request on an open connection, milliseconds. A wrong delay shows in every quantile; neighbours
-/// that take processor time away show in the upper ones.
-async fn quartile_ms(world: &World) -> f64 {
+/// that take processor time away show in the upper ones. Before every request the world rests for `rest_ms`: programs and processors that have
+/// slept for as long as the delay lasts take a while to wake, 0.3 ms after 20 ms on some hosts, and the reference has to pay that as well.
+async fn quartile_ms(world: &World, rest_ms: u64) -> f64 {
     let mut connection = world.client.connect(address_v4(10), SHOP, H1).await.unwrap();
     let mut times = Vec::new();
     for _ in 0..101 {
+        tokio::time::sleep(Duration::from_millis(rest_ms)).await;
         let start = Instant::now();
         connection.get("/100").await.unwrap();
         times.push(start.elapsed().as_secs_f64() * 1e3);
@@ -82,23 +84,20 @@ fn lab_delays_by_what_it_is_told_to() {
             for delay_ms in [1, 5, 20] {
                 // The reference brackets the measurement, so that a slow drift of a shared machine cancels.
                 world.dut.behave(base).await;
-                let before = quartile_ms(&world).await;
+                let before = quartile_ms(&world, delay_ms).await;
                 world.dut.behave(Behaviour { delay: Span::from_millis(delay_ms), ..base }).await;
                 let before_line = line(&world).await;
-                let delayed = quartile_ms(&world).await;
+                let delayed = quartile_ms(&world, delay_ms).await;
                 let after_line = line(&world).await;
                 let late_us = (after_line.1 - before_line.1) / (after_line.0 - before_line.0);
                 world.dut.behave(base).await;
-                let reference = (before + quartile_ms(&world).await) / 2.0;
+                let reference = (before + quartile_ms(&world, delay_ms).await) / 2.0;
                 let added = delayed - reference;
                 eprintln!(
                     "{:?}: wanted {delay_ms} ms, reference {reference:.3} ms, added {added:.3} ms, released {late_us:.0} us late on average",
                     base.tcp
                 );
-                assert!(
-                    (added - delay_ms as f64).abs() <= f64::max(0.3, 0.02 * delay_ms as f64),
-                    "wanted {delay_ms} ms, added {added:.3} ms"
-                );
+                assert!((added - delay_ms as f64).abs() <= 0.3, "wanted {delay_ms} ms, added {added:.3} ms");
             }
         }
         assert!(world.dut.client.get_text("/metrics").await.unwrap().contains("tbi_dut_delay_overrun_total 0"));

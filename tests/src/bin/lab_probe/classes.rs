@@ -41,10 +41,18 @@ impl Classes {
                 verdict.class,
                 verdict.evidence
             );
-            let blocked = matches!(class, QuicClass::BlockSilent | QuicClass::BlockActive);
+            // Blocked attempts all fall back. On a path that loses packets an attempt may fail as well, falls back, and is counted; nowhere else
+            // does anything fail.
+            let fell_back = verdict.fallback_penalty.map_or(0, |penalty| penalty.samples);
+            let failed = h3.probes.iter().filter(|probe| probe.failure.is_some()).count() as u64;
+            let expected = match class {
+                QuicClass::BlockSilent | QuicClass::BlockActive => u64::from(self.probes),
+                QuicClass::Degrade => failed,
+                _ => 0,
+            };
             ensure!(
-                verdict.fallback_penalty.is_some() == blocked,
-                "{class:?}: fallback penalty is {:?}",
+                fell_back == expected && failed == expected,
+                "{class:?}: {failed} attempts failed and {fell_back} fell back, {expected} were expected to; fallback penalty is {:?}",
                 verdict.fallback_penalty
             );
             rows.push(json!({ "class": class, "verdict": verdict }));
