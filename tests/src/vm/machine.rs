@@ -221,6 +221,15 @@ impl Machine {
         let _nothing = self.monitor.ask("system_reset", json!(null));
     }
 
+    /// Presses the power button for a moment, and waits until the machine has switched itself off. It can be started again.
+    #[track_caller]
+    #[must_use]
+    pub fn power_button(mut self, deadline: Duration) -> Setup {
+        let _nothing = self.monitor.ask("system_powerdown", json!(null));
+        self.monitor.wait_event("SHUTDOWN", deadline);
+        self.power_cut()
+    }
+
     /// Waits until the machine starts again, whoever ordered it.
     #[track_caller]
     pub fn wait_reset(&mut self, deadline: Duration) {
