@@ -15,6 +15,7 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tbi_bench::control::personas::KeyKind;
+use tbi_daemon::{Access, ReplaceError, replace_file};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
@@ -49,7 +50,10 @@ pub enum CaError {
         /// What the system said.
         reason: std::io::Error,
     },
-    /// Writing failed.
+    /// A file cannot be written.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
+    /// The directory cannot be made.
     #[error("cannot write {}: {reason}; make the directory writable for this user and see that the disk has room", path.display())]
     Write {
         /// Which file.
@@ -166,8 +170,8 @@ impl Authority {
         std::fs::create_dir_all(dir).map_err(|reason| CaError::Write { path: dir.to_owned(), reason })?;
         let (certificate_path, key_path) = (dir.join(CERTIFICATE), dir.join(KEY));
         let key_pem = key.serialize_pem();
-        files::replace(&key_path, key_pem.as_bytes(), files::Access::OwnerOnly)?;
-        files::replace(&certificate_path, pem.as_bytes(), files::Access::Everybody)?;
+        replace_file(&key_path, key_pem.as_bytes(), Access::Owner)?;
+        replace_file(&certificate_path, pem.as_bytes(), Access::Everybody)?;
         Self::load(&certificate_path, &key_path, pem, &key_pem, kind, now)
     }
 

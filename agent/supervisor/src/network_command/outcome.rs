@@ -1,8 +1,7 @@
 //! How laying a path went, in a file that is there whole or not at all, and the lock that keeps two from laying one at once.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 use tbi_bench::netplan::Path;
+use tbi_daemon::{Access, ReplaceError, replace_file};
 use tokio::time::{Instant, interval};
 
 use crate::network::TrunkReport;
@@ -34,6 +34,8 @@ pub(super) struct Outcome {
 pub(super) enum OutcomeError {
     #[error("cannot write {path} ({source}); check that its folder exists and has room")]
     Write { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
     #[error("cannot open the lock {path} ({source}); run as root")]
     Lock { path: PathBuf, source: io::Error },
     #[error(
@@ -52,20 +54,10 @@ impl Outcome {
     pub(super) fn write(&self, path: &FilePath) -> Result<(), OutcomeError> {
         let failed = |source| OutcomeError::Write { path: path.to_owned(), source };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        let mut temporary = path.to_owned().into_os_string();
-        temporary.push(".new");
-        let replace = || {
-            folder.map_or(Ok(()), fs::create_dir_all)?;
-            let mut file = File::create(&temporary)?;
-            file.set_permissions(Permissions::from_mode(0o644))?;
-            file.write_all(&text)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)?;
-            folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-        };
-        replace().map_err(failed)
+        let mut text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
+        text.push(b'\n');
+        folder.map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+        Ok(replace_file(path, &text, Access::Everybody)?)
     }
 }
 

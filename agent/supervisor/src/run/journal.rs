@@ -3,7 +3,7 @@
 //!
 //! A run is never lost to a full disk: room for the final files is reserved at the start and given back just before they are written. The
 //! reserve is a file without a name, so that not even a killed run leaves it behind.
-//! Files are replaced by temporary file, fsync, rename, fsync of the folder.
+//! Files are replaced whole.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -13,6 +13,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use tbi_bench::campaign::{sequence, trials_of};
 use tbi_bench::plan::Plan;
 use tbi_bench::record::BlockRecord;
+use tbi_daemon::{Access, ReplaceError, replace_file};
 
 /// Bytes reserved for `run.json` and `report.html` at least; a short campaign needs about a tenth.
 const LEAST_ROOM: i64 = 32 << 20;
@@ -145,20 +146,11 @@ fn reserve(path: &Path, room: i64) -> Result<File, JournalError> {
     }
 }
 
-/// Replaces a file so that a power cut leaves the old or the new one whole.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
-    let temporary = path.with_extension("part");
-    let written = (|| {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    })();
-    if written.is_err() {
-        let _best_effort = fs::remove_file(&temporary);
-    }
-    written.map_err(JournalError::at(path))
+    replace_file(path, bytes, Access::Everybody).map_err(|error| match error {
+        ReplaceError::Full { path } => JournalError::Full { path },
+        ReplaceError::Io { path, source } => JournalError::Io { path, source },
+    })
 }
 
 #[cfg(test)]

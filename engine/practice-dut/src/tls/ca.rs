@@ -1,8 +1,7 @@
 //! The gateway's own CA: made on first start, read on every later one, refused in one sentence when it cannot be used.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use tbi_bench::control::personas::KeyKind;
+use tbi_daemon::{Access, ReplaceError, replace_file};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
@@ -40,6 +40,9 @@ pub enum CaError {
         /// Why.
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] ReplaceError),
     /// One of the two files is missing.
     #[error(
         "{missing} is missing although its counterpart exists; restore it, or remove both ca.pem and ca.key to have a new CA made"
@@ -155,22 +158,8 @@ fn make(dir: &Path, kind: KeyKind, certificate: &Path, key: &Path) -> Result<(),
     fs::create_dir_all(dir).map_err(|source| CaError::File { doing: "make", path: dir.to_owned(), source })?;
     // The key first: a certificate without key would be refused at the next start, a key without certificate too, and a power cut
     // between the two leaves a sentence that says what to remove.
-    write(key, &pair.serialize_pem(), 0o600)?;
-    write(certificate, &signed.pem(), 0o644)
-}
-
-/// Writes a file whole or not at all: temporary beside it, fsync, rename, fsync of the directory.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), CaError> {
-    let replace = || -> io::Result<()> {
-        let temporary = path.with_extension("new");
-        let _leftover = fs::remove_file(&temporary);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    };
-    replace().map_err(|source| CaError::File { doing: "write", path: path.to_owned(), source })
+    replace_file(key, pair.serialize_pem().as_bytes(), Access::Owner)?;
+    Ok(replace_file(certificate, signed.pem().as_bytes(), Access::Everybody)?)
 }
 
 fn read(certificate: &Path, key: &Path, kind: KeyKind) -> Result<Ca, CaError> {
