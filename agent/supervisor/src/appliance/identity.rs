@@ -105,7 +105,12 @@ async fn kept(secrets: &Path, sealer: Option<&Sealer>) -> Kept {
         };
         return match sealer.unseal(&blob).await {
             Ok(pem) => parsed(&pem).map_or_else(broken, |key| Kept::Key(key, KeyStorage::SealedToTpm)),
-            Err(SealError::Rejected(why)) => broken(why),
+            Err(SealError::Rejected(why)) => match sealer.try_out().await {
+                Ok(()) => broken(format!(
+                    "this machine's TPM works but cannot open it: the disk comes from another machine, or the TPM was cleared; {why}"
+                )),
+                Err(error) => Kept::OutOfReach(format!("{why}; {error}")),
+            },
             Err(SealError::Unavailable(why)) => Kept::OutOfReach(why),
         };
     }
@@ -231,6 +236,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::super::sealing::BY_TPM;
     use super::*;
 
     fn now() -> Timestamp {
@@ -245,7 +251,12 @@ mod tests {
         Sealer::with_program(program)
     }
 
-    const WORKS: &str = "case $1 in encrypt) echo sealed; base64;; decrypt) read -r word; [ \"$word\" = sealed ] || { echo 'not sealed here' >&2; exit 1; }; base64 -d;; esac";
+    /// Seals for one TPM, named `here`.
+    fn works(here: &str) -> String {
+        format!(
+            "case $1 in encrypt) echo {BY_TPM}{here}; base64;; decrypt) read -r word; [ \"$word\" = {BY_TPM}{here} ] || {{ echo 'not sealed here' >&2; exit 1; }}; base64 -d;; esac"
+        )
+    }
 
     #[tokio::test]
     async fn a_box_stays_who_it_is() {
@@ -263,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn with_a_tpm_only_the_sealed_key_is_on_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let sealer = sealer(dir.path(), WORKS);
+        let sealer = sealer(dir.path(), &works("here"));
         let first = load(dir.path(), Some(&sealer), now()).await.unwrap();
         assert_eq!((first.identity.key_storage, first.trouble), (KeyStorage::SealedToTpm, None));
         assert!(!dir.path().join("secrets/node.key").exists());
@@ -294,13 +305,13 @@ mod tests {
     #[tokio::test]
     async fn a_sealer_that_does_not_work_costs_no_key() {
         let dir = tempfile::tempdir().unwrap();
-        let works = sealer(dir.path(), WORKS);
-        let first = load(dir.path(), Some(&works), now()).await.unwrap();
+        let sealing = sealer(dir.path(), &works("here"));
+        let first = load(dir.path(), Some(&sealing), now()).await.unwrap();
         let gone = Sealer::with_program(dir.path().join("nothing"));
         let now_and_then = load(dir.path(), Some(&gone), now()).await.unwrap();
         assert_eq!(now_and_then.identity.key_storage, KeyStorage::ThisStartOnly);
         assert_eq!(now_and_then.trouble.unwrap().0, State::Failed);
-        let again = load(dir.path(), Some(&works), now()).await.unwrap();
+        let again = load(dir.path(), Some(&sealing), now()).await.unwrap();
         assert_eq!(again.identity, first.identity, "neither key nor certificate was touched");
 
         let fresh = tempfile::tempdir().unwrap();
@@ -308,6 +319,41 @@ mod tests {
         let unsealed = load(fresh.path(), Some(&refuses), now()).await.unwrap();
         assert_eq!(unsealed.identity.key_storage, KeyStorage::StatePartition);
         assert!(unsealed.trouble.unwrap().1.contains("TPM is locked out"));
+
+        let locked = load(dir.path(), Some(&refuses), now()).await.unwrap();
+        assert_eq!(
+            locked.identity.key_storage,
+            KeyStorage::ThisStartOnly,
+            "a TPM that opens nothing says nothing about the key"
+        );
+        assert_eq!(locked.trouble.unwrap().0, State::Failed);
+        let again = load(dir.path(), Some(&sealer(dir.path(), &works("here"))), now()).await.unwrap();
+        assert_eq!(again.identity, first.identity, "the key was not moved aside");
+    }
+
+    #[tokio::test]
+    async fn another_machines_tpm_makes_another_box_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = load(dir.path(), Some(&sealer(dir.path(), &works("here"))), now()).await.unwrap();
+        let elsewhere = sealer(dir.path(), &works("elsewhere"));
+        let moved = load(dir.path(), Some(&elsewhere), now()).await.unwrap();
+        assert_ne!(moved.identity.node_id, first.identity.node_id);
+        assert_eq!(moved.identity.key_storage, KeyStorage::SealedToTpm);
+        let (state, sentence) = moved.trouble.unwrap();
+        assert!(state == State::Degraded && sentence.contains("the disk comes from another machine"), "{sentence}");
+        let again = load(dir.path(), Some(&elsewhere), now()).await.unwrap();
+        assert_eq!((again.identity, again.trouble), (moved.identity, None));
+    }
+
+    #[tokio::test]
+    async fn a_key_sealed_without_the_tpm_is_not_called_sealed() {
+        let dir = tempfile::tempdir().unwrap();
+        // What systemd-creds falls back to: the key on the disk (CRED_AES256_GCM_BY_HOST_SCOPED).
+        let fallen_back = sealer(dir.path(), "echo VbntHThZTUOoMZ0uuzMqxg; base64");
+        let node = load(dir.path(), Some(&fallen_back), now()).await.unwrap();
+        assert_eq!(node.identity.key_storage, KeyStorage::StatePartition);
+        let (state, sentence) = node.trouble.unwrap();
+        assert!(state == State::Degraded && sentence.contains("the TPM was not used"), "{sentence}");
     }
 
     #[tokio::test]

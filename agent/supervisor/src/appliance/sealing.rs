@@ -1,5 +1,9 @@
 //! Secrets sealed to the machine's TPM 2.0, by `systemd-creds`: the program that the rest of the system uses for it, run as a child, so that
 //! no TPM stack is linked into the agent. It keeps nothing; what comes out of it is only readable on this machine.
+//!
+//! Run by a user that is not root it asks its own service (`systemd-creds@.service`), which opens the TPM. Such a user needs nobody's leave for
+//! secrets in its own name (`--user`); for the system's it would, and the choice of a key is not handed on (systemd 257). So what came back
+//! is looked at: where its TPM does not work, the service seals with a key on the disk, and says so to nobody.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -15,6 +19,9 @@ use super::sysfs::Root;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Bound into the sealed secret, so that one secret cannot be put in another's place.
 const NAME: &str = "--name=tbi-node-key";
+/// How everything begins that needs the TPM to be opened: `CRED_AES256_GCM_BY_HOST_AND_TPM2_HMAC_SCOPED` (systemd 257,
+/// `src/shared/creds-util.h`), all but its last byte, in base64.
+pub(super) const BY_TPM: &str = "70rBNnmpSA6n22iJf58W";
 
 /// Seals and unseals.
 #[derive(Debug, Clone)]
@@ -36,8 +43,9 @@ pub(crate) enum SealError {
 impl Sealer {
     /// The machine's, when it has a TPM 2.0 that the kernel hands out.
     pub(crate) fn of_machine(root: &Root) -> Option<Self> {
+        // Not its node in /dev, which the agent does not see.
         let two = root.text("sys/class/tpm/tpm0/tpm_version_major").is_some_and(|version| version == "2");
-        (two && root.exists("dev/tpmrm0")).then(|| Self::with_program("systemd-creds"))
+        (two && root.exists("sys/class/tpmrm/tpmrm0")).then(|| Self::with_program("systemd-creds"))
     }
 
     pub(crate) fn with_program(program: impl Into<PathBuf>) -> Self {
@@ -47,15 +55,32 @@ impl Sealer {
     /// # Errors
     /// [`SealError`].
     pub(crate) async fn seal(&self, secret: &[u8]) -> Result<Vec<u8>, SealError> {
-        // Bound to the TPM and to no PCR: a firmware or release update must not take the box's identity away. It protects the key of a
-        // disk that was taken out, not of a box that was taken over.
-        self.run(&["encrypt", "--with-key=tpm2", "--tpm2-pcrs=", NAME, "-", "-"], secret).await
+        // Bound to no PCR (systemd-creds@.service.d/10-tbi.conf): a firmware or release update must not take the box's identity away. It
+        // protects the key of a disk that was taken out, not of a box that was taken over.
+        let sealed = self.run(&["encrypt", "--user", NAME, "-", "-"], secret).await?;
+        if sealed.starts_with(BY_TPM.as_bytes()) {
+            return Ok(sealed);
+        }
+        Err(SealError::Unavailable(format!("{}: the TPM was not used", self.program.display())))
     }
 
     /// # Errors
     /// [`SealError`].
     pub(crate) async fn unseal(&self, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.run(&["decrypt", NAME, "-", "-"], sealed).await
+        self.run(&["decrypt", "--user", NAME, "-", "-"], sealed).await
+    }
+
+    /// Whether a secret that is sealed now can be unsealed. A "no" does not say for how long: a TPM that fails and one that never saw the
+    /// secret answer alike (`io.systemd.System`).
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub(crate) async fn try_out(&self) -> Result<(), SealError> {
+        const TRIAL: &[u8] = b"trial";
+        match self.unseal(&self.seal(TRIAL).await?).await? {
+            opened if opened == TRIAL => Ok(()),
+            _ => Err(SealError::Unavailable(format!("{}: another secret came back", self.program.display()))),
+        }
     }
 
     async fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, SealError> {
