@@ -15,6 +15,7 @@ use super::screen::Screen;
 use super::setup::{DEBUG, MONITOR, QEMU_LOG, SERIAL, SERIAL_LOG, Setup, TRUNK_BOX, TRUNK_PCI, TRUNK_TEST};
 use super::shell::{Output, Shell};
 use super::snapshot;
+use super::tpm::Tpm;
 use super::trunk::Trunk;
 use crate::child::until;
 
@@ -30,6 +31,8 @@ const SHOWN: usize = 60;
 pub enum Boot {
     /// OVMF, systemd-boot, signed kernel image: all of it.
     Firmware,
+    /// The same, with keys that only the firmware itself can change, as in a real machine: behind system management mode.
+    SecureBoot,
     /// Kernel and initrd of the kernel image, with its command line: no boot counting, no Secure Boot.
     Kernel,
 }
@@ -40,6 +43,7 @@ pub struct Machine {
     /// `None` only while the value is taken apart.
     setup: Option<Setup>,
     child: Child,
+    tpm: Option<Tpm>,
     monitor: Monitor,
     shell: Shell,
     trunk: Option<Trunk>,
@@ -64,6 +68,7 @@ impl Machine {
             Ok(log) => log,
             Err(error) => panic!("cannot make QEMU's log: {error}"),
         };
+        let tpm = setup.tpm_name().map(|name| Tpm::start(&folder, name));
         // In the test's own process group: whoever ends the test ends the machine.
         let child = setup.qemu().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let mut child = match child {
@@ -80,7 +85,7 @@ impl Machine {
         });
         let shell = Shell::connect(&folder.join(DEBUG));
         let (network, state) = (setup.has_network(), setup.incoming().map(|state| format!("file:{}", state.display())));
-        let mut machine = Self { setup: Some(setup), child, monitor, shell, trunk, api: None };
+        let mut machine = Self { setup: Some(setup), child, tpm, monitor, shell, trunk, api: None };
         if let Some(state) = state {
             let _nothing = machine.monitor.ask("migrate-incoming", json!({ "uri": state }));
             until("the saved state", COMMAND, || {
@@ -253,6 +258,9 @@ impl Machine {
         // The connection ends with QEMU, with or without an answer.
         let _gone = self.monitor.try_ask("quit", json!(null));
         let _reaped = self.child.wait();
+        if let Some(tpm) = self.tpm.take() {
+            tpm.wait_end();
+        }
         match self.setup.take() {
             Some(setup) => setup.after_power_cut(),
             None => panic!("the machine was taken apart before"),

@@ -6,6 +6,7 @@
 //! is not about booting continues from there.
 
 pub mod api;
+mod esp;
 pub mod image;
 pub mod machine;
 mod monitor;
@@ -14,6 +15,7 @@ mod setup;
 mod shell;
 pub mod snapshot;
 pub mod tools;
+mod tpm;
 pub mod trunk;
 mod uki;
 

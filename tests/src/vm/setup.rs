@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::image::Image;
 use super::machine::{Boot, Machine};
 use super::tools;
+use super::tpm::Tpm;
 
 /// MAC address of the management interface.
 pub const MANAGEMENT_MAC: &str = "52:54:00:00:00:01";
@@ -40,6 +41,7 @@ pub struct Setup {
     clock: Option<String>,
     network: bool,
     trunk: bool,
+    tpm: Option<String>,
     append: String,
     incoming: Option<PathBuf>,
 }
@@ -60,6 +62,7 @@ impl Setup {
             clock: None,
             network: true,
             trunk: true,
+            tpm: None,
             append: String::new(),
             incoming: None,
         }
@@ -100,6 +103,13 @@ impl Setup {
         self
     }
 
+    /// With a TPM 2.0. Every name is a TPM of its own, which stays what it is over all starts of this machine.
+    #[must_use]
+    pub fn tpm(mut self, name: &str) -> Self {
+        self.tpm = Some(name.to_owned());
+        self
+    }
+
     /// More words on the kernel's command line; only for [`Boot::Kernel`], as the other is sealed.
     #[must_use]
     pub fn append(mut self, words: &str) -> Self {
@@ -124,6 +134,21 @@ impl Setup {
             command.args(["-f", "qcow2", "-c", &format!("write -P {pattern} {offset} {length}")]).arg(disk);
         });
         assert!(said.contains("wrote"), "qemu-io wrote nothing: {said}");
+    }
+
+    /// Puts another disk into the machine: the image's, with another file in its ESP.
+    pub fn replace_disk(&self, esp_path: &str, content: &Path) {
+        let folder = self.directory.path();
+        let (raw, disk) = (folder.join("other.raw"), folder.join(DISK));
+        self.image.with_esp_file(esp_path, content, &raw);
+        let _absent = fs::remove_file(&disk);
+        tools::overlay(&raw, "raw", &disk, Some(self.disk_bytes));
+    }
+
+    /// The machine's folder; it goes with the machine.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The image it runs.
@@ -164,6 +189,10 @@ impl Setup {
         self.trunk
     }
 
+    pub(super) fn tpm_name(&self) -> Option<&str> {
+        self.tpm.as_deref()
+    }
+
     pub(super) fn has_network(&self) -> bool {
         self.network
     }
@@ -188,6 +217,9 @@ impl Setup {
             // Behind a port of its own: its address is known, and it comes after the management interface by position.
             qemu.args(["-device", "pcie-root-port,id=port1,chassis=1"]);
             qemu.arg("-device").arg(format!("virtio-net-pci,id=nic1,bus=port1,netdev=trunk,mac={TRUNK_MAC},romfile="));
+        }
+        if self.tpm.is_some() {
+            Tpm::plug(&mut qemu);
         }
         qemu.arg("-chardev").arg(format!("socket,id=serial,path={SERIAL},server=on,wait=off,logfile={SERIAL_LOG}"));
         qemu.args(["-serial", "chardev:serial", "-device", "virtio-serial-pci"]);
@@ -221,7 +253,16 @@ impl Setup {
         {
             panic!("cannot copy the firmware's variables to {}: {error}", variables.display());
         }
-        qemu.args(["-drive", "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"]);
+        let code = match self.boot {
+            Boot::SecureBoot => {
+                // Only code in system management mode may write to the variables; sleeping (S3) would open a way around it (OVMF's README).
+                qemu.args(["-machine", "smm=on", "-global", "ICH9-LPC.disable_s3=1"]);
+                qemu.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+                "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
+            }
+            Boot::Firmware | Boot::Kernel => "/usr/share/OVMF/OVMF_CODE_4M.fd",
+        };
+        qemu.arg("-drive").arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={code}"));
         qemu.arg("-drive").arg(format!("if=pflash,unit=1,format=raw,file={VARIABLES}"));
     }
 }
