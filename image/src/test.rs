@@ -132,8 +132,7 @@ fn needs(chosen: &[Layer]) -> Vec<&'static [packages::Tool]> {
     groups
 }
 
-/// Builds the debug image, once for all tests.
-/// Folder of the debug image, and of the tools tree that starts it.
+/// Builds the debug image, once for all tests. Folder of the debug image, and of the tools tree that starts it.
 fn image(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     Build::for_tests().build(workspace)?;
     let places = Places::new(workspace, Variant::Debug);

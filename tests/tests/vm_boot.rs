@@ -118,6 +118,8 @@ fn vm_boot_power_cut_keeps_state_and_the_second_boot_changes_nothing() {
     let _accepted = machine.api().send("POST", "/v1/power", &order).expect(202);
     machine.wait_reset(Duration::from_secs(120));
     machine.wait_boot_complete();
+    let serial = String::from_utf8_lossy(&machine.serial()).into_owned();
+    assert!(!serial.contains("Failed unmounting"), "something held a file system until the end");
     assert_eq!(partitions(&mut machine), before, "the third boot changes no partition");
     let status = until("the status", Duration::from_secs(60), || machine.api().status());
     assert_eq!(status.last_boot.kind, BootKind::Ordered, "{}", status.last_boot.sentence);

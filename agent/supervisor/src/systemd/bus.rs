@@ -57,13 +57,18 @@ impl Systemd {
         Self { address, bus, _keeper: Arc::new(keeper) }
     }
 
-    /// Why systemd cannot be asked now; `None` when it can.
+    /// Why systemd cannot be asked now; `None` when it can, or when the first answer is still to come.
     pub(crate) fn trouble(&self) -> Option<String> {
         match &*self.bus.borrow() {
-            Bus::Up(_) => None,
-            Bus::Asking => Some(self.unreachable("it was not asked yet").to_string()),
+            Bus::Up(_) | Bus::Asking => None,
             Bus::Down(why) => Some(self.unreachable(why).to_string()),
         }
+    }
+
+    /// Whether systemd can be asked now.
+    #[cfg(test)]
+    pub(super) fn is_up(&self) -> bool {
+        matches!(&*self.bus.borrow(), Bus::Up(_))
     }
 
     pub(super) fn unreachable(&self, why: &str) -> SystemdError {

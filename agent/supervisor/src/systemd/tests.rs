@@ -66,7 +66,7 @@ impl Stand {
             .spawn()
             .unwrap();
         let there = Systemd::on(BUS);
-        until("systemd is on its bus", || there.trouble().is_none()).await;
+        until("systemd is on its bus", || there.is_up()).await;
         Self { _systemd: systemd }
     }
 }
@@ -173,7 +173,7 @@ fn a_killed_unit_is_reported_with_its_signal_and_comes_back() {
         }
         supervisor.wait_ready(SOON).await.unwrap();
         let systemd = Systemd::on(BUS);
-        until("systemd is asked", || systemd.trouble().is_none()).await;
+        until("systemd is asked", || systemd.is_up()).await;
         let memory = systemd.memory(&units::unit_of("engine")).await;
         assert!(memory.is_none_or(|bytes| bytes > 0), "{memory:?}");
         supervisor.shut_down(SOON).await.unwrap();
@@ -357,7 +357,7 @@ fn a_bus_that_goes_away_and_comes_back() {
         until("the loss is noticed", || systemd.trouble().is_some()).await;
         kill(pid);
         // Its socket brings the bus back with the first who connects; systemd joins it by itself.
-        until("the bus is back", || systemd.trouble().is_none()).await;
+        until("the bus is back", || systemd.is_up()).await;
         assert_eq!(died(&mut events).await, "killed by SIGKILL", "although nobody was told");
         supervisor.wait_ready(SOON).await.unwrap();
     });
