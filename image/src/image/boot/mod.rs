@@ -128,6 +128,11 @@ impl Boot {
                 sockets.trunk().display()
             ));
         }
+        let variables = home.join("variables.fd");
+        let secure = tools.tree().join(options::SECURE_CODE.trim_start_matches('/')).is_file();
+        if !secure && !self.direct {
+            say("the tools tree has no firmware with protected Secure Boot keys; starting with a plain one");
+        }
         let vm = Vm {
             accel: accel.kind,
             cpus: std::thread::available_parallelism().map_or(1, usize::from).min(4),
@@ -135,8 +140,10 @@ impl Boot {
             disk: &home.join("disk.qcow2"),
             firmware: if self.direct {
                 Firmware::None { linux: &kernel.linux, initrd: &kernel.initrd, command_line: &kernel.command_line }
+            } else if secure {
+                Firmware::Secure { variables: &variables }
             } else {
-                Firmware::Uefi { variables: &home.join("variables.fd") }
+                Firmware::Uefi { variables: &variables }
             },
             tpm: self.tpm.then(|| sockets.tpm()),
             trunk: self.trunk.then(|| sockets.trunk()),

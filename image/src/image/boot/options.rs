@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use crate::image::boot::accel::Kind;
 
-/// Firmware of the tools tree. The plain build checks Secure Boot signatures too, and needs no system management mode, which costs time
-/// without KVM.
-pub(super) const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// Firmware of the tools tree that keeps its keys behind system management mode, as real machines do: Secure Boot that the system it
+/// starts cannot switch off.
+pub(super) const SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+/// Firmware for a tools tree without it.
+const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// Its variables, as a factory ships them: no keys yet.
 pub(super) const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 /// Fixed, so that a machine looks the same in every start.
@@ -25,6 +27,7 @@ pub(super) struct Forward {
 
 /// How it starts.
 pub(super) enum Firmware<'a> {
+    Secure { variables: &'a Path },
     Uefi { variables: &'a Path },
     None { linux: &'a Path, initrd: &'a Path, command_line: &'a str },
 }
@@ -57,10 +60,13 @@ pub(super) fn arguments(vm: &Vm<'_>) -> Vec<String> {
     }
     add(&["-smp", &vm.cpus.to_string(), "-m", vm.memory, "-device", "virtio-rng-pci"]);
     match &vm.firmware {
-        Firmware::Uefi { variables } => {
-            add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}")]);
-            add(&["-drive", &format!("if=pflash,unit=1,format=raw,file={}", escaped(variables))]);
+        Firmware::Secure { variables } => {
+            // Only code in system management mode may write to the variables; sleeping (S3) would open a way around it (OVMF's README).
+            add(&["-machine", "smm=on", "-global", "ICH9-LPC.disable_s3=1"]);
+            add(&["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+            add(&flash(SECURE_CODE, variables).each_ref().map(String::as_str));
         }
+        Firmware::Uefi { variables } => add(&flash(CODE, variables).each_ref().map(String::as_str)),
         Firmware::None { linux, initrd, command_line } => {
             add(&["-kernel", &linux.to_string_lossy(), "-initrd", &initrd.to_string_lossy(), "-append", command_line]);
         }
@@ -104,6 +110,17 @@ pub(super) fn arguments(vm: &Vm<'_>) -> Vec<String> {
     list
 }
 
+/// Code that cannot be written, and variables that can.
+fn flash(code: &str, variables: &Path) -> [String; 4] {
+    let drive = |rest: String| format!("if=pflash,format=raw,{rest}");
+    [
+        "-drive".to_owned(),
+        drive(format!("unit=0,readonly=on,file={code}")),
+        "-drive".to_owned(),
+        drive(format!("unit=1,file={}", escaped(variables))),
+    ]
+}
+
 /// In QEMU's option lists a comma in a value is two commas.
 fn escaped(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
@@ -143,6 +160,18 @@ mod tests {
                 && !line.contains("tbi.debug"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn secure_boot_is_behind_system_management_mode() {
+        let line = |firmware| arguments(&Vm { firmware, ..vm() }).join(" ");
+        let variables = Path::new("/t/variables.fd");
+        let secure = line(Firmware::Secure { variables });
+        for part in ["-machine smm=on", "cfi.pflash01,property=secure,value=on", "disable_s3=1", SECURE_CODE] {
+            assert!(secure.contains(part), "{part} in {secure}");
+        }
+        let plain = line(Firmware::Uefi { variables });
+        assert!(plain.contains(CODE) && !plain.contains("smm=on") && !plain.contains("secure"), "{plain}");
     }
 
     #[test]
