@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{servers, wait};
+use super::wait;
 
 /// Busy share of all cores up to which other work is not worth a word.
 pub(super) const QUIET: f64 = 0.05;
@@ -25,8 +25,8 @@ pub(super) struct Machine {
     pub(super) busy_before: f64,
 }
 
-/// Class of this machine and versions of the peers on it.
-pub(super) fn describe(busy_before: f64) -> Machine {
+/// Class of this machine, with the versions of the peers on it.
+pub(super) fn describe(busy_before: f64, peers: Vec<String>) -> Machine {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
@@ -34,7 +34,7 @@ pub(super) fn describe(busy_before: f64) -> Machine {
         processor: model.trim_start_matches([' ', '\t', ':']).to_owned(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         kernel: read("/proc/sys/kernel/osrelease").split('.').take(2).collect::<Vec<_>>().join("."),
-        peers: servers::peer_versions(),
+        peers,
         busy_before,
     }
 }
@@ -53,7 +53,7 @@ pub(super) fn busy_share() -> Result<f64> {
 
 /// Ticks of all cores since boot: busy ones and all. Fields of the first line of proc(5) /proc/stat: user, nice, system, idle, iowait,
 /// irq, softirq, steal; guest times are part of user time.
-fn busy_and_all(stat: &str) -> Option<(u64, u64)> {
+pub(super) fn busy_and_all(stat: &str) -> Option<(u64, u64)> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<u64> = fields.split_whitespace().take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
     let all = ticks.iter().sum::<u64>();

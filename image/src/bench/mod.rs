@@ -1,5 +1,7 @@
 //! `cargo tbi bench`: what our programs cost beside well-known ones, side by side in one run on the same two cores.
 //!
+//! `cargo tbi bench image` is another measurement, of the appliance's image, in a module of its own.
+//!
 //! It measures processor time per request, which does not depend on who waits for whom, in rounds that alternate between ours and the
 //! peer's, so that a machine that slows down slows both. It says nothing of what any firewall costs.
 
@@ -7,6 +9,8 @@ mod api;
 mod clients;
 mod contests;
 mod cpu;
+mod figures;
+mod image;
 mod machine;
 mod servers;
 mod table;
@@ -18,7 +22,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::command::{print, say, succeed};
 use crate::packages;
@@ -36,13 +40,19 @@ const BAR_MISSED: u8 = 1;
 
 /// Compare CPU per request and per handshake with wrk, h2load, nginx, caddy and the h3 crate.
 #[derive(Args)]
-#[command(after_help = "Writes target/tbi/bench.json and, unless --only or --programs is given, docs/figures.md.
+#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "Writes target/tbi/bench.json and, unless --only or --programs is given, the head of docs/figures.md.
 Exit codes: 0 every bar met, 1 a bar missed, 2 something could not be measured.
 
 Examples:
   cargo tbi bench
-  cargo tbi bench --only h3 --seconds 2 --rounds 1")]
+  cargo tbi bench --only h3 --seconds 2 --rounds 1
+  cargo tbi bench image           size, start and memory of the appliance"
+)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Only rows whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -57,9 +67,18 @@ pub(crate) struct Bench {
     programs: Option<PathBuf>,
 }
 
+/// What else is measured.
+#[derive(Subcommand)]
+enum Other {
+    Image(image::Image),
+}
+
 impl Bench {
     /// Measures everything asked for and writes it down.
     pub(crate) fn run(self) -> Result<ExitCode> {
+        if let Some(Other::Image(image)) = &self.other {
+            return image.run();
+        }
         if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
             bail!("bench needs two cores, one for the server and one for the client");
         }
@@ -87,8 +106,7 @@ impl Bench {
         say(&format!("written to {}", file.display()));
         let failed = record.rows.iter().any(|row| row.note.is_some() && row.ours.is_none());
         if self.only.is_none() && self.programs.is_none() && !failed {
-            fs::write(workspace.root().join("docs/figures.md"), table::page(&record))
-                .context("cannot write docs/figures.md")?;
+            figures::write(&workspace, figures::Section::Programs, &table::page(&record))?;
         }
         Ok(if failed {
             ExitCode::from(crate::COULD_NOT)
@@ -132,17 +150,22 @@ impl Bench {
     }
 
     fn record(&self, rows: Vec<Row>, busy_before: f64) -> Result<Record> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970; set it")?.as_secs();
-        let (year, month, day) = civil_from_days(now / 86_400);
         Ok(Record {
             version: 1,
-            date: format!("{year:04}-{month:02}-{day:02}"),
+            date: today()?,
             seconds_each: self.seconds as f64,
             rounds: self.rounds,
-            machine: machine::describe(busy_before),
+            machine: machine::describe(busy_before, servers::peer_versions()),
             rows,
         })
     }
+}
+
+/// UTC, `YYYY-MM-DD`.
+fn today() -> Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970; set it")?.as_secs();
+    let (year, month, day) = civil_from_days(now / 86_400);
+    Ok(format!("{year:04}-{month:02}-{day:02}"))
 }
 
 /// Builds everything a bench run starts; the directory it is in.

@@ -89,7 +89,7 @@ pub(super) struct Record {
     pub(super) rows: Vec<Row>,
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let (half, odd) = (values.len() / 2, values.len() % 2 == 1);
     match values.as_slice() {
@@ -99,7 +99,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-fn number(value: Option<f64>, digits: usize) -> String {
+pub(super) fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 

@@ -3,27 +3,28 @@
 //! What is in the image is data (`mkosi/`, `units/`); this module brings the pieces together, runs mkosi from a cached tools tree of the
 //! image's own Debian release, and checks what came out. It decides nothing about the appliance itself.
 
+pub(crate) mod bare;
 mod boot;
 mod build;
 pub(crate) mod cache;
 mod compare;
 mod digest;
-mod disk;
-mod files;
+pub(crate) mod disk;
+pub(crate) mod files;
 mod flash;
-mod gates;
+pub(crate) mod gates;
 mod inputs;
 mod keys;
-mod manifest;
+pub(crate) mod manifest;
 mod oci;
 mod outputs;
 mod pe;
 mod places;
 mod sources;
-mod spdx;
+pub(crate) mod spdx;
 mod stage;
 mod steps;
-mod tools;
+pub(crate) mod tools;
 
 use std::process::ExitCode;
 

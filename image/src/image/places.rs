@@ -17,6 +17,8 @@ use crate::workspace::Workspace;
 ///                  lists/V/    packages in the last image
 ///                  logs/       mkosi's own words
 ///                  vm/V/       disks of booted machines
+///                  bare/       the bare Debian image `bench image` compares with
+///                  bench/      disks of the machines it starts
 /// ```
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
@@ -27,7 +29,12 @@ pub(crate) struct Places {
 impl Places {
     /// Folders of `variant` in this checkout.
     pub(crate) fn new(workspace: &Workspace, variant: Variant) -> Self {
-        Self { root: workspace.output().join("image"), variant }
+        Self::below(&workspace.output().join("image"), variant)
+    }
+
+    /// The same folders below another root.
+    pub(crate) fn below(root: &Path, variant: Variant) -> Self {
+        Self { root: root.to_owned(), variant }
     }
 
     /// Where outputs and `manifest.json` of the variant go.
@@ -76,6 +83,21 @@ impl Places {
     /// State of the virtual machine of this variant.
     pub(crate) fn vm(&self) -> PathBuf {
         self.root.join("vm").join(self.variant.name())
+    }
+
+    /// The bare Debian image of `bench image`.
+    pub(crate) fn bare(&self) -> PathBuf {
+        self.root.join("bare")
+    }
+
+    /// What it was made from.
+    pub(crate) fn bare_note(&self) -> PathBuf {
+        self.root.join("bare.inputs")
+    }
+
+    /// Disks of the machines `bench image` starts.
+    pub(crate) fn bench(&self) -> PathBuf {
+        self.root.join("bench")
     }
 
     /// The manifest of the variant's last build.
