@@ -202,6 +202,8 @@ impl Setup {
         let mut qemu = tools::command("qemu-system-x86_64");
         qemu.current_dir(self.directory.path());
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "2G", "-smp", "2"]);
+        // A machine that has switched itself off is seen to have done so; QEMU stays until it is told to go.
+        qemu.arg("-no-shutdown");
         qemu.args(acceleration());
         self.add_boot(&mut qemu);
         qemu.arg("-drive")
