@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::wait;
 
@@ -14,7 +14,7 @@ pub(super) const QUIET: f64 = 0.05;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What was measured where.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Machine {
     pub(super) processor: String,
     pub(super) cores: usize,

@@ -115,7 +115,7 @@ fn build(workspace: &Workspace, places: &Places, bare: &Bare) -> Result<()> {
     command.arg("--package-cache-directory").arg(cache.packages());
     command.arg("--cache-directory").arg(incremental).args(["--incremental", "yes"]);
     command.arg("--output-directory").arg(&bare.folder);
-    // The firmware enrols our key on the first start of either image.
+    // The definition it shares with the appliance asks for a signature.
     command.arg("--secure-boot-key").arg(&keys.key).arg("--secure-boot-certificate").arg(&keys.certificate);
     command.args(["--force", "build"]);
     steps.run("mkosi: bare Debian to compare with (minutes, once)", "mkosi-bare", &mut command)?;

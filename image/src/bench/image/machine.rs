@@ -17,7 +17,8 @@ use crate::command::{output_of, typed};
 use crate::image::files;
 use crate::image::tools::Tools;
 
-/// Firmware of the tools tree, and its variables as a factory ships them.
+/// Firmware of the tools tree, and its variables as a factory ships them. This build knows no Secure Boot, which needs system management mode and so
+/// costs time without KVM.
 const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 /// As `image boot` has it.

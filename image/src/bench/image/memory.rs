@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::machine::{self, Machine};
 use crate::bench::machine::busy_and_all;
@@ -39,7 +39,7 @@ pub(super) const AGENT_BAR: u64 = 30_000_000;
 pub(super) const AGENT: &str = "tbi-agent";
 
 /// A daemon's memory, bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Daemon {
     pub(super) unit: String,
     /// `memory.current`: what `MemoryMax=` counts, page cache of files it read first included.
@@ -61,7 +61,7 @@ impl Daemon {
 }
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct AtRest {
     pub(super) daemons: Vec<Daemon>,
     /// Share of the machine's processors in use in the ten seconds before.

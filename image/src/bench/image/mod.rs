@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::figures::{self, Section};
 use super::table::median;
@@ -62,6 +62,9 @@ pub(super) struct Image {
     /// Seconds a start may take.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     within: u64,
+    /// Measure nothing; write the section anew from the last record.
+    #[arg(long, conflicts_with_all = ["rounds", "within"])]
+    render: bool,
 }
 
 /// An image that is timed.
@@ -80,24 +83,27 @@ struct Starts {
 }
 
 /// The whole record, `target/tbi/bench-image.json`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Record {
     version: u32,
     /// UTC, `YYYY-MM-DD`.
     date: String,
     machine: host::Machine,
-    accel: &'static str,
+    accel: String,
     rounds: u32,
     release: Built,
     debug: Built,
     kernel: String,
     sizes: Vec<Row>,
     starts: Vec<Row>,
+    /// What did not go as the section says.
+    #[serde(default)]
+    notes: Vec<String>,
     memory: AtRest,
 }
 
 /// Which image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Built {
     version: String,
     commit: String,
@@ -113,8 +119,11 @@ impl Built {
 impl Image {
     /// Measures everything and writes it down.
     pub(super) fn run(&self) -> Result<ExitCode> {
-        packages::ensure(&[packages::IMAGE])?;
         let workspace = Workspace::find()?;
+        if self.render {
+            return render(&workspace);
+        }
+        packages::ensure(&[packages::IMAGE])?;
         let (places, debug_places) =
             (Places::new(&workspace, Variant::Release), Places::new(&workspace, Variant::Debug));
         let (release, debug) = built(&places, &debug_places)?;
@@ -137,40 +146,43 @@ impl Image {
             ));
         }
         let sizes = sizes::measure(&release, &places, &bare, &tools)?;
-        let (ours, bares) = self.starts(&tools, &places, &release, &bare)?;
+        let mut notes = Vec::new();
+        let (ours, bares) = self.starts(&tools, &places, &release, &bare, &mut notes)?;
         let memory = self.memory(&tools, &places, &debug_places, &debug)?;
         let record = Record {
             version: 1,
             date: today()?,
             machine: host::describe(busy, Vec::new()),
-            accel: machine::accel_name(),
+            accel: machine::accel_name().to_owned(),
             rounds: self.rounds,
             release: Built::of(&release),
             debug: Built::of(&debug),
             kernel,
             sizes,
             starts: start_rows(&ours, &bares),
+            notes,
             memory,
         };
         self.write(&record, &workspace)
     }
 
     fn write(&self, record: &Record, workspace: &Workspace) -> Result<ExitCode> {
-        print(&page::text(record));
-        let file = workspace.output().join("bench-image.json");
+        let file = record_file(workspace);
         fs::write(&file, serde_json::to_string_pretty(record)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
         say(&format!("written to {}", file.display()));
-        if self.rounds >= WORTH_WRITING {
-            figures::write(workspace, Section::Image, &page::section(record))?;
-        }
-        let verdicts = record.sizes.iter().map(|row| row.met).chain(record.memory.daemons.iter().map(Daemon::met));
-        let missed = verdicts.flatten().any(|met| !met);
-        Ok(if missed { ExitCode::from(BAR_MISSED) } else { ExitCode::SUCCESS })
+        show(record, workspace)
     }
 
     /// A first start of each image, then alternating ones from the disks the first ones left.
-    fn starts(&self, tools: &Tools, places: &Places, release: &Manifest, bare: &Bare) -> Result<(Starts, Starts)> {
+    fn starts(
+        &self,
+        tools: &Tools,
+        places: &Places,
+        release: &Manifest,
+        bare: &Bare,
+        notes: &mut Vec<String>,
+    ) -> Result<(Starts, Starts)> {
         let contenders = [
             Contender {
                 name: "appliance",
@@ -187,7 +199,9 @@ impl Image {
             tell(&format!("{name}, first start"), took);
             machine.run_on(*settle)?;
             if let Err(error) = machine.power_off() {
-                say(&format!("warning: {name}: {error:#}; later starts mend its file system"));
+                let note = format!("After the first start of {name}, {error:#}, so later starts mend its file system.");
+                say(&format!("warning: {note}"));
+                notes.push(note);
             }
             setups.push((setup, Starts { first: took, later: Vec::new() }));
         }
@@ -213,6 +227,30 @@ impl Image {
     fn within(&self) -> Duration {
         Duration::from_secs(self.within)
     }
+}
+
+fn record_file(workspace: &Workspace) -> PathBuf {
+    workspace.output().join("bench-image.json")
+}
+
+/// The last record once more.
+fn render(workspace: &Workspace) -> Result<ExitCode> {
+    let file = record_file(workspace);
+    let json = fs::read(&file)
+        .with_context(|| format!("cannot read {}; measure first: cargo tbi bench image", file.display()))?;
+    let record = serde_json::from_slice(&json).with_context(|| format!("{} is not of this version", file.display()))?;
+    show(&record, workspace)
+}
+
+/// On the screen, and in the document where it is worth it.
+fn show(record: &Record, workspace: &Workspace) -> Result<ExitCode> {
+    print(&page::text(record));
+    if record.rounds >= WORTH_WRITING {
+        figures::write(workspace, Section::Image, &page::section(record))?;
+    }
+    let verdicts = record.sizes.iter().map(|row| row.met).chain(record.memory.daemons.iter().map(Daemon::met));
+    let missed = verdicts.flatten().any(|met| !met);
+    Ok(if missed { ExitCode::from(BAR_MISSED) } else { ExitCode::SUCCESS })
 }
 
 /// Manifests of both variants; an error that says how to build what is missing.

@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Record;
 use super::memory::{AGENT_BAR, Daemon};
 use crate::bench::table::number;
 
 /// One figure, beside the bare image's where there is one.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) name: String,
-    pub(super) unit: &'static str,
+    pub(super) unit: String,
     pub(super) ours: Option<f64>,
     pub(super) bare: Option<f64>,
     pub(super) ratio: Option<f64>,
@@ -23,9 +23,9 @@ pub(super) struct Row {
 
 impl Row {
     /// Without a bar.
-    pub(super) fn new(name: &str, unit: &'static str, ours: Option<f64>, bare: Option<f64>) -> Self {
+    pub(super) fn new(name: &str, unit: &str, ours: Option<f64>, bare: Option<f64>) -> Self {
         let ratio = ours.zip(bare).map(|(ours, bare)| ours / bare);
-        Self { name: name.to_owned(), unit, ours, bare, ratio, bar: None, met: None }
+        Self { name: name.to_owned(), unit: unit.to_owned(), ours, bare, ratio, bar: None, met: None }
     }
 
     /// With one.
@@ -103,10 +103,10 @@ pub(super) fn section(record: &Record) -> String {
         "## The image
 
 Written by `cargo tbi bench image`; do not edit. Measured on {date} on {cores} cores of {processor}, Linux {kernel}, {busy:.0} % busy with
-other work when it began: release image {version} of commit {commit}, for memory the debug image of {debug}, beside a bare Debian trixie
-(`mkosi/bare`) built by the same mkosi and booted the same way: the same kernel ({package}), kernel modules, removed files, initrd packages,
-loader, Secure Boot keys and kernel command line, and nothing of ours. Its root is a plain ext4 without verity. The ratio is ours / bare,
-lower is better; a bar is what this project promises of our own figure.
+other work when it began: release image {version} of commit {commit}, for memory the debug image of {debug}, beside a bare Debian
+trixie (`mkosi/bare`) built by the same mkosi and booted the same way: the same kernel ({package}), kernel modules,
+removed files, initrd packages, loader and kernel command line, and nothing of ours. Its root is a plain ext4 without verity. The ratio is
+ours / bare, lower is better; a bar is what this project promises of our own figure.
 
 ### Size
 
@@ -116,12 +116,12 @@ the ISP router's container; the initrd's are not counted in either. The .raw is 
 {sizes}
 ### Start
 
-Seconds from the start of QEMU ({accel}, 2 virtual processors, 2 GB, UEFI with Secure Boot, virtio disk) to the word on the serial line that
-the machine is ready: for ours that the status screen says every part of the appliance is healthy, with engine, personas, router, practice DUT
-and network up; for the bare image that multi-user.target is reached. Later starts: median of {rounds} rounds that alternate between ours and
-bare, each from the disk the first start left, the ratio the median of the rounds' ratios. First starts, one of each, include the firmware's
-enrolment of the keys with its reset; ours makes partitions, state and keys besides. Processor time is what the kernel counts for the whole
-QEMU process, user and system; other work on the machine disturbs it less.
+Seconds from the start of QEMU ({accel}; 2 virtual processors, 2 GB, UEFI without Secure Boot, virtio disk) to the word on the serial line
+that the machine is ready: for ours that the status screen says every part of the appliance is healthy, with engine, personas, router,
+practice DUT and network up; for the bare image that multi-user.target is reached. Later starts: median of {rounds} rounds that alternate
+between ours and bare, each from the disk the first start left; the ratio is the median of the rounds' ratios. First starts, one of each: ours
+makes partitions, state and keys then. Processor time is what the kernel counts for the whole QEMU process, user and system; other work on
+the machine disturbs it less than it does the clock.{notes}
 
 {starts}
 ### Memory at rest
@@ -143,6 +143,7 @@ processes. The agent's bar is for both, control group and RSS.
         rounds = record.rounds,
         memory_busy = record.memory.busy * 100.0,
         sizes = table(&record.sizes),
+        notes = record.notes.iter().fold(String::new(), |text, note| text + "\n" + note),
         starts = table(&record.starts),
         memory = memory(&record.memory.daemons),
     )
@@ -202,13 +203,14 @@ mod tests {
                 peers: Vec::new(),
                 busy_before: 0.0,
             },
-            accel: "emulated",
+            accel: "emulated".to_owned(),
             rounds: 3,
             release: built("aa"),
             debug: built("bb"),
             kernel: "linux-image-x 1".to_owned(),
             sizes: vec![Row::new("download", "MB", Some(400.0), Some(100.0)).barred("<= 300 MB", false)],
             starts: Vec::new(),
+            notes: vec!["It rained.".to_owned()],
             memory: AtRest {
                 daemons: vec![Daemon {
                     unit: "tbi-agent".to_owned(),
@@ -224,6 +226,7 @@ mod tests {
         let section = section(&record);
         assert!(section.contains("| download | MB | 400.0 | 100.0 | 4.00 | <= 300 MB | NOT MET |"), "{section}");
         assert!(section.contains("| tbi-agent | 1 | 31.0 | 2.0 | 15.0 | 14.0 | <= 30 MB | NOT MET |"), "{section}");
+        assert!(section.contains("clock.\nIt rained.\n\n|"), "{section}");
         assert!(section.contains("commit aa") && section.contains("of commit bb"), "{section}");
         // The page is cut at headings of the second level.
         assert_eq!(section.matches("\n## ").count(), 0);
