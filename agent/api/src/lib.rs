@@ -15,6 +15,11 @@
 //! | `PUT /v1/settings` | [`settings::Change`] | [`settings::Snapshot`]; 409 when somebody else was faster, 422 with the sentence, 507 when it cannot be kept |
 //! | `GET /v1/topology` | | [`settings::TopologyText`] as stored, also when it cannot be used (health says so) |
 //! | `PUT /v1/topology` | [`settings::TopologyText`] | 200; 422 with the sentence when it cannot be built here |
+//! | `GET /v1/isp` | | [`isp::Isp`] |
+//! | `PUT /v1/isp/root` | a squashfs file, with its length | [`isp::Root`]; 409 while it is in use, 411, 413, 422 with the sentence, 507 when there is no room |
+//! | `DELETE /v1/isp/root` | | [`isp::Isp`]; 409 while the settings choose it |
+//! | `GET /v1/isp/config.boot` | | what a router in the slot is given, as text |
+//! | `POST /v1/isp/config.boot/check` | a `config.boot`, as text | [`isp::Check`]; 422 with the line that cannot be read |
 //! | `GET /v1/runs` | | list of [`runs::Run`], newest first |
 //! | `POST /v1/runs` | [`runs::Order`] | 202 [`runs::Run`]; 409 when one is under way |
 //! | `GET /v1/runs/{id}` | | [`runs::Run`] |
@@ -27,6 +32,7 @@
 pub mod client;
 pub mod hardware;
 pub mod health;
+pub mod isp;
 pub mod node;
 pub mod power;
 pub mod runs;

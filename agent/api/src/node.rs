@@ -38,7 +38,7 @@ pub struct Capabilities {
 /// One capability.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Capability {
-    /// Stable name: `measure.practice_dut`, `measure.external_dut`, `protocol.h3`, `protocol.h2`, `protocol.h1`, `isp.frr`, `isp.vyos`,
+    /// Stable name: `measure.practice_dut`, `measure.external_dut`, `protocol.h3`, `protocol.h2`, `protocol.h1`, `isp.frr`, `isp.own`,
     /// `identity.tpm`, `boot.verified`, `boot.secure`.
     pub name: String,
     /// Whether it is there.

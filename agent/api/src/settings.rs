@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::isp::Router;
+
 /// All settings. The default is what a box does before anybody told it anything: DHCP on the first NIC, practice DUT.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -19,6 +21,8 @@ pub struct Settings {
     pub trunk: Option<NicChoice>,
     /// Time servers; empty: those that DHCP names.
     pub ntp_servers: Vec<String>,
+    /// Router between device and personas; `own` needs a root file system in its slot (`PUT /v1/isp/root`).
+    pub isp_router: Router,
 }
 
 /// Management network.

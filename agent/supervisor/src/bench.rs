@@ -2,9 +2,9 @@
 //! desk of runs. It translates between the two and decides only one thing: what a change of settings or topology sets in motion.
 //!
 //! ```text
-//!  Reapply ─▶ network.json, frr.conf ─▶ tbi-settings.service (settings changed)
-//!                                    └▶ first time: Appliance (units) + RunDesk; later, when topology or trunk changed: the agent ends, systemd
-//!                                       starts it again, and it goes on with the units as it finds them
+//!  Reapply ─▶ network.json, frr.conf, config.boot ─▶ tbi-settings.service (settings changed)
+//!                                    └▶ first time: Appliance (units) + RunDesk; later, when topology, trunk or router changed: the agent ends,
+//!                                       systemd starts it again, and it goes on with the units as it finds them
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,23 +20,22 @@ use tbi_api::power::Action;
 use tbi_api::runs::{Order, Run};
 use tbi_bench::catalogue::Catalogue;
 use tbi_bench::isp::frr::FrrFiles;
+use tbi_bench::isp::vyos;
 use tbi_bench::topology::Topology;
 use tbi_daemon::{Access, Shutdown, replace_file};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
-use crate::appliance::seams::{Change, Changed, Power, Reapply, RunRefused, Runs, Workloads};
+use crate::appliance::seams::{Change, Changed, ChosenRouter, Power, Reapply, RunRefused, Runs, Workloads};
 use crate::process::{Happening, Standing, State as UnitState};
-use crate::run::appliance::{Appliance, Directories, READY_WITHIN, Site};
+use crate::run::appliance::{Appliance, Directories, NO_ROOT, OWN_ROUTER, READY_WITHIN, Site};
 use crate::run::desk::{DeskError, RunDesk};
-use crate::systemd::Systemd;
+use crate::systemd::{NEEDS_FAILED, Systemd};
 
 /// Memory of the units is asked this often.
 const LOOK: Duration = Duration::from_secs(10);
 /// Host name, addresses and time are applied in a moment; a slow disk may take some.
 const SETTINGS_WITHIN: Duration = Duration::from_secs(60);
-/// For records.
-const ISP: &str = "FRR in a container, static routes";
 
 /// See the module.
 #[derive(Debug)]
@@ -52,6 +51,7 @@ pub(crate) struct Bench {
 #[derive(Debug)]
 struct Up {
     network: String,
+    router: ChosenRouter,
     appliance: Arc<Appliance>,
     desk: Result<RunDesk, String>,
     seen: Arc<Mutex<Seen>>,
@@ -91,7 +91,8 @@ impl Bench {
         std::fs::create_dir_all(&self.directories.config)
             .map_err(|error| format!("cannot make {}: {error}", self.directories.config.display()))?;
         let frr = FrrFiles::new(&topology).frr_conf;
-        for (name, text) in [("network.json", &network), ("frr.conf", &frr)] {
+        let config_boot = vyos::write_for_the_slot(&topology).to_string();
+        for (name, text) in [("network.json", &network), ("frr.conf", &frr), ("config.boot", &config_boot)] {
             let path = self.directories.config.join(name);
             replace_file(&path, text.as_bytes(), Access::Group).map_err(|error| error.to_string())?;
         }
@@ -100,21 +101,22 @@ impl Bench {
             applied.map_err(|error| error.to_string())?;
         }
         match self.up.get() {
-            Some(up) if up.network == network => Ok(()),
+            Some(up) if up.network == network && up.router == change.router => Ok(()),
             Some(_) => {
-                tracing::info!("topology or trunk changed; starting again with the new one");
+                tracing::info!("topology, trunk or router changed; starting again with the new one");
                 self.shutdown.request();
                 Ok(())
             }
             None => {
-                let site = Site { topology, trunk: trunk.is_some(), isp: ISP.to_owned(), ready_within: READY_WITHIN };
+                let router = change.router.clone();
+                let site = Site { topology, trunk: trunk.is_some(), router, ready_within: READY_WITHIN };
                 let appliance = Arc::new(Appliance::new(self.directories.clone(), self.systemd.clone(), site));
                 let desk = RunDesk::open(self.runs.clone(), Arc::clone(&appliance)).map_err(|error| error.to_string());
                 let trouble = desk.as_ref().err().cloned();
                 let seen = Arc::default();
                 let watching = tokio::spawn(look(Arc::clone(&appliance), Arc::clone(&seen))).abort_handle();
                 // Changes are carried out one at a time, so nobody else has set it.
-                let _first = self.up.set(Up { network, appliance, desk, seen, watching });
+                let _first = self.up.set(Up { network, router: change.router, appliance, desk, seen, watching });
                 trouble.map_or(Ok(()), Err)
             }
         }
@@ -148,21 +150,38 @@ async fn look(appliance: Arc<Appliance>, seen: Arc<Mutex<Seen>>) {
     }
 }
 
+/// Which part of the box a workload is: there is one ISP router, whoever's it is.
+fn shown(name: &str) -> &str {
+    if name == OWN_ROUTER { "isp" } else { name }
+}
+
 /// One component of a workload.
 fn component(name: &str, standing: &Standing, seen: &Seen) -> Component {
     let death = standing.deaths.get(name);
-    let ended = |how: &str| match name {
+    let ended = |how: &str| {
+        match name {
         "isp" => format!(
             "The ISP router does not run ({how}), so the path between device and personas is broken; it is started again by itself."
+        ),
+        // Its mount is all that it depends on.
+        OWN_ROUTER if how == NEEDS_FAILED => {
+            "The operator's own ISP router does not run, because its root file system cannot be mounted, so the path between device and \
+             personas is broken: set isp_router to frr in the settings, and send the file again with PUT /v1/isp/root."
+                .to_owned()
+        }
+        OWN_ROUTER => format!(
+            "The operator's own ISP router does not run ({how}), so the path between device and personas is broken; it is started again by \
+             itself, its log is in the journal of tbi-{OWN_ROUTER}.service, and isp_router: frr in the settings brings the built-in one back."
         ),
         _ => format!(
             "'{name}' does not run ({how}); it is started again by itself, its log is in the journal of tbi-{name}.service."
         ),
+    }
     };
     // What starts again and again without getting ready says why it ended the last time.
     let starting = |how: &str| {
         let before = death.map_or_else(String::new, |death| format!("; it ended the last time because: {death}"));
-        (State::Starting, format!("'{name}' {how}{before}."))
+        (State::Starting, format!("'{}' {how}{before}.", shown(name)))
     };
     let (state, sentence) = match standing.states.get(name) {
         Some(UnitState::Ready { .. }) => (State::Healthy, String::new()),
@@ -176,7 +195,7 @@ fn component(name: &str, standing: &Standing, seen: &Seen) -> Component {
         },
     };
     Component {
-        name: name.to_owned(),
+        name: shown(name).to_owned(),
         state,
         sentence,
         restarts: seen.restarts.get(name).copied().unwrap_or(0),
@@ -198,8 +217,16 @@ impl Workloads for Bench {
         };
         let standing = up.appliance.standing();
         let seen = up.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut components: Vec<Component> =
-            up.appliance.names().map(|name| component(name, &standing, &seen)).collect();
+        let lacks_router = up.appliance.lacks_router();
+        let of_workload = |name: &str| match name {
+            OWN_ROUTER if lacks_router => part(
+                shown(name),
+                State::Failed,
+                format!("There is no ISP router, so the path between device and personas is broken: {NO_ROOT}."),
+            ),
+            _ => component(name, &standing, &seen),
+        };
+        let mut components: Vec<Component> = up.appliance.names().map(of_workload).collect();
         components.push(match up.appliance.trouble() {
             Some(why) => part("bench", State::Failed, why),
             None => part("bench", State::Healthy, String::new()),
@@ -274,6 +301,17 @@ mod tests {
         assert_eq!(part.state, State::Failed);
         assert!(part.sentence.contains("path between device and personas is broken"), "{}", part.sentence);
         assert!(part.sentence.contains("SIGKILL"), "{}", part.sentence);
+    }
+
+    #[test]
+    fn an_operators_own_router_is_the_part_isp_and_says_what_to_do() {
+        let mut standing = Standing::default();
+        for (how, words) in [("exit status 1", "(exit status 1)"), (NEEDS_FAILED, "cannot be mounted")] {
+            standing.deaths.insert(OWN_ROUTER.to_owned(), how.to_owned());
+            let part = component(OWN_ROUTER, &standing, &Seen::default());
+            assert_eq!((part.name.as_str(), part.state), ("isp", State::Failed));
+            assert!(part.sentence.contains(words) && part.sentence.contains("frr"), "{}", part.sentence);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! that is wrong is refused and never replaced by another. Its only output is the outcome file, written whole or not at all. Two of
 //! them never lay a network at once: a lock file makes the second wait.
 
+mod await_routes;
 mod config;
 mod outcome;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use tbi_bench::catalogue::Catalogue;
 use tbi_bench::netplan::{NetworkPlan, Path, Route, Via};
 
 use crate::network::{NetworkError, NetworkHost, TrunkReport, TrunkState};
+use await_routes::AwaitRoutesArgs;
 use config::{Config, ConfigError};
 use outcome::{Lock, Outcome};
 
@@ -35,6 +37,8 @@ pub(crate) enum NetworkCommand {
     Apply(ApplyArgs),
     /// Prints the plan and how the trunk is doing, and changes nothing.
     Show(ShowArgs),
+    /// Waits until the ISP router's routes are in force, and changes nothing.
+    AwaitRoutes(AwaitRoutesArgs),
 }
 
 /// A path as it is typed.
@@ -94,6 +98,10 @@ enum LayError {
         "the ISP router does not show the route to {prefix} over {way} after {seconds} s; check that the ISP router runs and has the configuration made for this topology"
     )]
     Routes { prefix: String, way: String, seconds: u64 },
+    #[error(
+        "the router's container ended before it had set the routes of the bench; its words are in the journal of its unit: check that its root file system has /etc/os-release and /sbin/init"
+    )]
+    Ended,
 }
 
 impl NetworkCommand {
@@ -104,6 +112,7 @@ impl NetworkCommand {
         match self {
             Self::Apply(arguments) => runtime.block_on(arguments.run()),
             Self::Show(arguments) => runtime.block_on(arguments.run()),
+            Self::AwaitRoutes(arguments) => runtime.block_on(arguments.run()),
         }
     }
 }

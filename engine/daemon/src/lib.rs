@@ -41,6 +41,7 @@ pub use files::{Access, ReplaceError, replace_file};
 pub use health::{CriticalTask, Health};
 pub use listener::{ListenError, Listener};
 pub use metrics::MetricsText;
+pub use notify::notify;
 pub use problem::{ApiError, ApiJson, problem};
 pub use server::{BODY_LIMIT, CORRELATION_HEADER, DRAIN_DEADLINE, ServeError, serve};
 pub use shutdown::Shutdown;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Sends `state` (lines such as `READY=1`) to the service manager; a manager that does not listen is logged, not an error.
-pub(crate) fn notify(state: &str) {
+pub fn notify(state: &str) {
     if let Some(address) = std::env::var_os("NOTIFY_SOCKET")
         && let Err(error) = send(&address, state)
     {

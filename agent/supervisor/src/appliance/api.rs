@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use http::{HeaderMap, StatusCode};
 use tbi_api::hardware::Hardware;
 use tbi_api::health::Health;
+use tbi_api::isp::{Check, Isp, Root};
 use tbi_api::node::{Capabilities, Identity};
 use tbi_api::power;
 use tbi_api::runs::{Order, Progress, Run};
@@ -22,6 +24,7 @@ use utoipa::OpenApi;
 use super::events;
 use super::memory::ChangeError;
 use super::node::{Appliance, PowerError};
+use super::own_router::SlotError;
 use super::seams::RunRefused;
 
 /// What handlers share.
@@ -43,6 +46,11 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/capabilities", get(capabilities))
         .route("/v1/settings", get(settings).put(change_settings))
         .route("/v1/topology", get(topology).put(change_topology))
+        .route("/v1/isp", get(isp))
+        // Bounded by the slot, which knows how large a root file system may be and what the disk has left.
+        .route("/v1/isp/root", put(import_root).delete(remove_root).layer(DefaultBodyLimit::disable()))
+        .route("/v1/isp/config.boot", get(config_boot))
+        .route("/v1/isp/config.boot/check", post(check_config_boot))
         .route("/v1/runs", get(runs).post(start_run))
         .route("/v1/runs/{id}", get(run).delete(stop_run))
         .route("/v1/runs/{id}/events", get(run_events))
@@ -66,6 +74,11 @@ pub(crate) fn router(shared: Shared) -> Router {
         change_settings,
         topology,
         change_topology,
+        isp,
+        import_root,
+        remove_root,
+        config_boot,
+        check_config_boot,
         runs,
         start_run,
         run,
@@ -158,6 +171,60 @@ async fn change_topology(
     let yaml = text.yaml.clone();
     whole(async move { shared.appliance.change_topology(yaml).await }).await?.map_err(refused)?;
     Ok(Json(text))
+}
+
+/// Which router there is between device and personas, and what is in the slot for another.
+#[utoipa::path(get, path = "/v1/isp", responses((status = 200, body = Isp)))]
+async fn isp(State(shared): State<Shared>) -> Json<Isp> {
+    Json(shared.appliance.isp().await)
+}
+
+/// Puts the root file system of the operator's own router into the slot: a squashfs file, sent with its length. It is used once the settings
+/// say `isp_router: own`.
+#[utoipa::path(put, path = "/v1/isp/root",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "In the slot", body = Root),
+        (status = 409, description = "In use, or another import is under way", body = Problem),
+        (status = 411, description = "Sent without its length", body = Problem),
+        (status = 413, description = "Too large for a router", body = Problem),
+        (status = 422, description = "No squashfs that can be mounted, or not all of it", body = Problem),
+        (status = 507, description = "The state partition has no room or cannot be written", body = Problem),
+    ))]
+async fn import_root(State(shared): State<Shared>, headers: HeaderMap, body: Body) -> Answer<Json<Root>> {
+    let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let pieces = body.into_data_stream();
+    let imported = whole(async move { shared.appliance.import_root(announced, pieces).await }).await?;
+    imported.map(Json).map_err(slot_refused)
+}
+
+/// Empties the slot.
+#[utoipa::path(delete, path = "/v1/isp/root", responses(
+    (status = 200, description = "Empty", body = Isp),
+    (status = 409, description = "In use", body = Problem),
+    (status = 507, description = "The state partition cannot be written", body = Problem),
+))]
+async fn remove_root(State(shared): State<Shared>) -> Answer<Json<Isp>> {
+    whole(async move { shared.appliance.remove_root().await }).await?.map(Json).map_err(slot_refused)
+}
+
+/// The configuration that a router in the slot is given, made from the topology in force.
+#[utoipa::path(get, path = "/v1/isp/config.boot", responses(
+    (status = 200, body = String, content_type = "text/plain"),
+))]
+async fn config_boot(State(shared): State<Shared>) -> String {
+    shared.appliance.config_boot()
+}
+
+/// Says what an operator's `config.boot` lacks to be the router of the topology in force. Nothing is stored.
+#[utoipa::path(post, path = "/v1/isp/config.boot/check",
+    request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = Check), (status = 422, description = "Cannot be read", body = Problem)))]
+async fn check_config_boot(State(shared): State<Shared>, text: String) -> Answer<Json<Check>> {
+    let checked = shared.appliance.check_config_boot(&text);
+    checked
+        .map(Json)
+        .map_err(|error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "config-boot-refused", error.to_string()))
 }
 
 /// All runs, newest first.
@@ -290,6 +357,7 @@ async fn kept(shared: &Shared, id: &str, name: &str, content_type: &'static str)
 fn refused(error: ChangeError) -> ApiError {
     let (status, code) = match &error {
         ChangeError::Settings(_) => (StatusCode::UNPROCESSABLE_ENTITY, "settings-refused"),
+        ChangeError::NoRoot => (StatusCode::UNPROCESSABLE_ENTITY, "isp-root-missing"),
         ChangeError::Topology(_) | ChangeError::SeveralBoxes(_) | ChangeError::Apart(_) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "topology-refused")
         }
@@ -298,6 +366,20 @@ fn refused(error: ChangeError) -> ApiError {
             (StatusCode::INSUFFICIENT_STORAGE, "state-not-writable")
         }
         ChangeError::Ledger { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "database-failed"),
+    };
+    ApiError::new(status, code, error.to_string())
+}
+
+fn slot_refused(error: SlotError) -> ApiError {
+    let (status, code) = match &error {
+        SlotError::NoLength => (StatusCode::LENGTH_REQUIRED, "length-required"),
+        SlotError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "isp-root-too-large"),
+        SlotError::Busy => (StatusCode::CONFLICT, "isp-root-under-way"),
+        SlotError::InUse => (StatusCode::CONFLICT, "isp-root-in-use"),
+        SlotError::Superblock(_) => (StatusCode::UNPROCESSABLE_ENTITY, "isp-root-refused"),
+        SlotError::Cut { .. } | SlotError::Silent => (StatusCode::UNPROCESSABLE_ENTITY, "isp-root-incomplete"),
+        SlotError::NoRoom { .. } | SlotError::Disk { .. } => (StatusCode::INSUFFICIENT_STORAGE, "state-not-writable"),
+        SlotError::Lost => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     };
     ApiError::new(status, code, error.to_string())
 }

@@ -15,8 +15,8 @@ pub(crate) struct Equipment<'a> {
     pub(crate) key: KeyStorage,
     /// Whether the image carries the FRR container.
     pub(crate) frr: bool,
-    /// Whether the operator put a VyOS root file system into its slot.
-    pub(crate) vyos: bool,
+    /// Whether the operator put a router's root file system into the slot.
+    pub(crate) own: bool,
 }
 
 pub(crate) fn report(equipment: &Equipment<'_>) -> Capabilities {
@@ -53,7 +53,11 @@ pub(crate) fn report(equipment: &Equipment<'_>) -> Capabilities {
             equipment.frr,
             "This image carries no FRR container; routes towards the personas are static.",
         ),
-        capability("isp.vyos", equipment.vyos, "No VyOS root file system was imported."),
+        capability(
+            "isp.own",
+            equipment.own,
+            "No root file system of a router was imported; send one with PUT /v1/isp/root.",
+        ),
         capability("measure.external_dut", external.is_empty(), &external),
         capability(
             "measure.practice_dut",
@@ -81,7 +85,7 @@ mod tests {
         let roles = choose(&cards, Wanted { management: None, trunk });
         let facts = facts(&root);
         let equipment =
-            Equipment { facts: &facts, roles: &roles, trunk_wanted: trunk.is_some(), tpm, key, frr: true, vyos: false };
+            Equipment { facts: &facts, roles: &roles, trunk_wanted: trunk.is_some(), tpm, key, frr: true, own: false };
         let report = report(&equipment);
         assert!(report.capabilities.is_sorted_by_key(|it| it.name.clone()));
         for capability in &report.capabilities {

@@ -8,12 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use tbi_api::isp::Router;
 use tbi_api::settings::{Change, Settings, Snapshot};
 use tbi_bench::catalogue::Catalogue;
 use tbi_bench::topology::{DeploymentNodes, Topology, TopologyError};
 use tbi_daemon::{Access, ReplaceError, replace_file};
 use tbi_ledger::{Boot, Found, Ledger, LedgerError, NewBoot, Opened, Stored};
 
+use super::own_router::Slot;
 use super::settings::{CheckedSettings, SettingsError, TestRanges};
 
 /// The topology every release ships.
@@ -58,6 +60,10 @@ pub(crate) enum ChangeError {
     SeveralBoxes(DeploymentNodes),
     #[error("this topology and the settings in force do not go together: {0}")]
     Apart(SettingsError),
+    #[error(
+        "isp_router is own, but no root file system of a router was imported; send one with PUT /v1/isp/root first, or leave it at frr"
+    )]
+    NoRoot,
     #[error("{what}: {source}")]
     Ledger { what: &'static str, source: LedgerError },
     /// The ledger has it, the file for the other program has not; the next start of the agent makes it good.
@@ -130,6 +136,11 @@ impl Memory {
     /// [`ChangeError`]; unless it is [`ChangeError::File`], nothing was changed.
     pub(crate) fn change_settings(&mut self, change: Change, now: Timestamp) -> Result<Snapshot, ChangeError> {
         let checked = CheckedSettings::parse(&change.settings, &ranges(&self.in_force.topology))?;
+        // Only the choice needs one: a box that lost it can still be told other things.
+        let chosen = checked.router == Router::Own && self.in_force.checked.router != Router::Own;
+        if chosen && Slot::of(&self.state).found().is_none() {
+            return Err(ChangeError::NoRoot);
+        }
         let body = text_of(&change.settings);
         let stored = self
             .ledger

@@ -21,6 +21,7 @@ pub(crate) mod memory;
 pub(crate) mod nic;
 pub(crate) mod node;
 pub(crate) mod observe;
+pub(crate) mod own_router;
 pub(crate) mod sealing;
 pub(crate) mod seams;
 pub(crate) mod settings;

@@ -7,13 +7,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::body::Bytes;
+use futures_util::Stream;
 use jiff::Timestamp;
 use tbi_api::hardware::Hardware;
 use tbi_api::health::Health;
+use tbi_api::isp::{Check, Isp, Root as RouterRoot, Router};
 use tbi_api::node::Capabilities;
 use tbi_api::power;
 use tbi_api::settings::{Change, Snapshot};
 use tbi_api::status::{BootKind, BootReason, Status};
+use tbi_bench::catalogue::Catalogue;
+use tbi_bench::isp::vyos;
+use tbi_bench::topology::Topology;
 use tbi_daemon::Shutdown;
 use tbi_ledger::Found;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -27,8 +33,9 @@ use super::identity::{self, IdentityError, Node};
 use super::memory::{ChangeError, InForce, Memory};
 use super::nic::{FoundNic, Roles, choose};
 use super::observe::{Observed, look};
+use super::own_router::{Slot, SlotError};
 use super::sealing::Sealer;
-use super::seams::{self, Changed, Power, Reapply, Runs, Workloads};
+use super::seams::{self, Changed, ChosenRouter, Power, Reapply, Runs, Workloads};
 use super::sysfs::{self, Root};
 
 /// A look is good for this long; consoles and dashboards ask once a second, and each look writes to the disk.
@@ -62,6 +69,7 @@ pub(crate) struct Appliance {
     last_boot: BootReason,
     node: Node,
     found: Found,
+    slot: Slot,
     /// Only locked on blocking threads: it holds a database.
     memory: Arc<Mutex<Memory>>,
     in_force: RwLock<Arc<InForce>>,
@@ -110,6 +118,8 @@ impl Appliance {
         for sentence in memory.found().sentence().iter().chain(node.trouble.iter().map(|(_, sentence)| sentence)) {
             tracing::warn!("{sentence}");
         }
+        let slot = Slot::of(&place.state);
+        slot.tidy();
         let (changes, waiting) = mpsc::channel(WAITING_CHANGES);
         let appliance = Self {
             seams,
@@ -118,6 +128,7 @@ impl Appliance {
             node,
             found: memory.found().clone(),
             in_force: RwLock::new(Arc::new(memory.in_force().clone())),
+            slot,
             memory: Arc::new(Mutex::new(memory)),
             last_look: AsyncMutex::new(None),
             changes,
@@ -192,7 +203,7 @@ impl Appliance {
             tpm: Sealer::of_machine(&self.place.root).is_some(),
             key: self.node.identity.key_storage,
             frr: self.place.root.exists("usr/lib/machines/isp"),
-            vyos: self.place.state.join("isp/vyos").exists(),
+            own: self.root_found().await.is_some(),
         })
     }
 
@@ -220,6 +231,76 @@ impl Appliance {
             self.note(Changed::Topology);
         }
         changed
+    }
+
+    /// Which router there is between device and personas.
+    pub(crate) async fn isp(&self) -> Isp {
+        Isp { router: self.in_force().checked.router, root: self.root_found().await }
+    }
+
+    /// Puts a router's root file system into the slot.
+    ///
+    /// # Errors
+    /// [`SlotError`].
+    pub(crate) async fn import_root<E>(
+        &self,
+        announced: Option<u64>,
+        pieces: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<RouterRoot, SlotError> {
+        // Said before gigabytes are sent for nothing; looked at again when they are there.
+        let slot = self.slot.clone();
+        self.remembering(move |memory| not_in_use(memory, &slot)).await?;
+        let received = self.slot.receive(announced, pieces).await?;
+        let slot = self.slot.clone();
+        let placed = self.remembering(move |memory| {
+            not_in_use(memory, &slot)?;
+            slot.place(received)
+        });
+        let placed = placed.await?;
+        tracing::info!(sha256 = placed.sha256, bytes = placed.bytes, "a router's root file system was imported");
+        self.note(Changed::Root);
+        Ok(placed)
+    }
+
+    /// Empties the slot.
+    ///
+    /// # Errors
+    /// [`SlotError`].
+    pub(crate) async fn remove_root(&self) -> Result<Isp, SlotError> {
+        let slot = self.slot.clone();
+        let removed = self.remembering(move |memory| {
+            not_in_use(memory, &slot)?;
+            slot.remove()
+        });
+        removed.await?;
+        Ok(self.isp().await)
+    }
+
+    /// What a router in the slot is given.
+    pub(crate) fn config_boot(&self) -> String {
+        vyos::write_for_the_slot(&self.topology_in_force()).to_string()
+    }
+
+    /// Judges an operator's file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn check_config_boot(&self, text: &str) -> Result<Check, vyos::ReadError> {
+        let (tree, topology) = (vyos::Tree::parse(text)?, self.topology_in_force());
+        let interfaces = vyos::missing_addresses(&tree, &topology, &Catalogue::builtin());
+        Ok(Check { routes: vyos::missing_routes(&tree, &topology), interfaces })
+    }
+
+    fn topology_in_force(&self) -> Topology {
+        // What is in force was parsed before; the built-in one stands in all the same rather than a panic.
+        Topology::parse(&self.in_force().topology, &Catalogue::builtin()).unwrap_or_else(|_| Topology::builtin())
+    }
+
+    /// What is in the slot; a disk that does not answer has nothing.
+    async fn root_found(&self) -> Option<RouterRoot> {
+        let slot = self.slot.clone();
+        let looking = tokio::task::spawn_blocking(move || slot.found());
+        timeout(PATIENCE, looking).await.ok()?.ok()?
     }
 
     /// Writes down why and asks the machine to go down.
@@ -265,7 +346,11 @@ impl Appliance {
         while let Some(what) = next {
             let in_force = self.in_force();
             let trunk = in_force.checked.wanted.trunk;
-            let change = seams::Change { what, topology: in_force.topology.clone(), trunk };
+            let router = match in_force.checked.router {
+                Router::Frr => ChosenRouter::Frr,
+                Router::Own => ChosenRouter::Own(self.root_found().await.map(|root| root.sha256)),
+            };
+            let change = seams::Change { what, topology: in_force.topology.clone(), trunk, router };
             let done = self.seams.reapply.reapply(change).await;
             if let Err(why) = &done {
                 tracing::warn!(?what, %why, "a change could not be carried out");
@@ -358,6 +443,20 @@ impl From<Lost> for tbi_ledger::LedgerError {
 impl From<Lost> for ChangeError {
     fn from(lost: Lost) -> Self {
         Self::Ledger { what: "nothing is known of the change", source: lost.into() }
+    }
+}
+
+impl From<Lost> for SlotError {
+    fn from(_: Lost) -> Self {
+        Self::Lost
+    }
+}
+
+/// An empty slot may be filled although it is chosen: that is the cure.
+fn not_in_use(memory: &Memory, slot: &Slot) -> Result<(), SlotError> {
+    match memory.in_force().checked.router {
+        Router::Own if slot.found().is_some() => Err(SlotError::InUse),
+        Router::Own | Router::Frr => Ok(()),
     }
 }
 

@@ -55,12 +55,23 @@ pub(crate) trait Power: Send + Sync + 'static {
 /// What was changed, with everything that follows from it.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
-    /// Which of the two.
+    /// Which of them.
     pub(crate) what: Changed,
     /// `topology.yaml` in force.
     pub(crate) topology: String,
     /// Card towards the device that the settings name, whether or not it is there now.
     pub(crate) trunk: Option<Mac>,
+    /// Router between device and personas.
+    pub(crate) router: ChosenRouter,
+}
+
+/// The router that the settings choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ChosenRouter {
+    /// The one that ships.
+    Frr,
+    /// The one in the slot, by the SHA-256 of its root file system; `None` when the slot is empty.
+    Own(Option<String>),
 }
 
 /// See [`Change`].
@@ -70,6 +81,8 @@ pub(crate) enum Changed {
     Start,
     Settings,
     Topology,
+    /// The root file system in the slot for the operator's own router.
+    Root,
 }
 
 /// Brings the system to what settings and topology say.

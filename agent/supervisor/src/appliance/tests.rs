@@ -20,7 +20,8 @@ use utoipa::OpenApi as _;
 
 use super::api::{ApiDoc, Shared, router};
 use super::node::{Appliance, Place, Seams};
-use super::seams::{Change, Changed, Power, Reapply, RunRefused, Runs, Workloads};
+use super::own_router::squashfs;
+use super::seams::{Change, Changed, ChosenRouter, Power, Reapply, RunRefused, Runs, Workloads};
 use super::sysfs::Root;
 use super::sysfs::tests::{CARDS, fixture};
 
@@ -238,6 +239,87 @@ async fn changes_are_carried_out_and_their_failure_is_said() {
         assert_eq!(code(&socket.put_json::<_, Value>("/v1/topology", &wrong).await.unwrap_err()), "topology-refused");
         let unknown = json!({"based_on": 1, "settings": {}, "colour": "blue"});
         assert_eq!(code(&socket.put_json::<_, Value>("/v1/settings", &unknown).await.unwrap_err()), "unprocessable");
+    })
+    .await;
+}
+
+/// One request over the socket with a body that is no JSON: (status, body).
+async fn send(socket: &UnixClient, method: &str, path: &str, length: Option<usize>, body: &[u8]) -> (u16, Value) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::UnixStream::connect(socket.socket()).await.unwrap();
+    let length = length.map_or("transfer-encoding: chunked".to_owned(), |length| format!("content-length: {length}"));
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: text/plain\r\n{length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+}
+
+#[tokio::test]
+async fn an_operators_own_router_is_imported_chosen_and_removed() {
+    let (dir, root) = booted("one");
+    on_a_box(dir.path(), root, |agent, socket, _, recorder| async move {
+        let isp = |socket: UnixClient| async move { socket.get_json::<Value>("/v1/isp").await.unwrap() };
+        assert_eq!(isp(socket.clone()).await, json!({"router": "frr", "root": null}));
+        let choose = |based_on, router| {
+            let settings = serde_json::from_value(json!({ "isp_router": router })).unwrap();
+            NewSettings { based_on, settings }
+        };
+        let refused = agent.change_settings(&choose(0, "own")).await.unwrap_err();
+        assert_eq!(code(&refused), "isp-root-missing");
+        assert!(refused.to_string().contains("PUT /v1/isp/root"), "{refused}");
+
+        // More than the limit of every other body.
+        let file = squashfs(tbi_daemon::BODY_LIMIT * 3);
+        let path = "/v1/isp/root";
+        let (status, root) = send(&socket, "PUT", path, Some(file.len()), &file).await;
+        assert_eq!((status, root["bytes"].as_u64()), (200, Some(file.len() as u64)), "{root}");
+        for (length, body, status, code) in [
+            (Some(4), &b"PK\x03\x04"[..], 422, "isp-root-refused"),
+            (Some(3 << 30), b"", 413, "isp-root-too-large"),
+            (None, b"0\r\n\r\n", 411, "length-required"),
+        ] {
+            let (found, problem) = send(&socket, "PUT", path, length, body).await;
+            assert_eq!((found, problem["code"].as_str()), (status, Some(code)), "{problem}");
+        }
+        assert_eq!(isp(socket.clone()).await, json!({"router": "frr", "root": root}), "the old one stays");
+
+        agent.change_settings(&choose(0, "own")).await.unwrap();
+        let own = ChosenRouter::Own(root["sha256"].as_str().map(str::to_owned));
+        soon("the choice", || recorder.changes.lock().unwrap().iter().any(|change| change.router == own)).await;
+        for method in ["PUT", "DELETE"] {
+            let (status, problem) = send(&socket, method, path, Some(0), b"").await;
+            assert_eq!((status, problem["code"].as_str()), (409, Some("isp-root-in-use")), "{problem}");
+        }
+        let capabilities: Value = socket.get_json("/v1/capabilities").await.unwrap();
+        let capability = json!({"name": "isp.own", "available": true, "sentence": ""});
+        assert!(capabilities["capabilities"].as_array().unwrap().contains(&capability), "{capabilities}");
+
+        agent.change_settings(&choose(1, "frr")).await.unwrap();
+        let (status, left) = send(&socket, "DELETE", path, Some(0), b"").await;
+        assert_eq!((status, left), (200, json!({"router": "frr", "root": null})));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_router_in_the_slot_is_given_a_configuration_and_an_operators_is_judged() {
+    let (dir, root) = booted("one");
+    on_a_box(dir.path(), root, |_, socket, _, _| async move {
+        let text = socket.get_text("/v1/isp/config.boot").await.unwrap();
+        assert!(text.contains("route 172.16.0.0/16 {") && !text.contains("interfaces {"), "{text}");
+        let check = "/v1/isp/config.boot/check";
+        let (status, said) = send(&socket, "POST", check, Some(text.len()), text.as_bytes()).await;
+        assert_eq!((status, said["routes"].as_array().unwrap().len()), (200, 0), "{said}");
+        assert!(!said["interfaces"].as_array().unwrap().is_empty());
+        let (status, said) = send(&socket, "POST", check, Some(1), b"}").await;
+        assert_eq!((status, said["code"].as_str()), (422, Some("config-boot-refused")));
+        assert!(said["detail"].as_str().unwrap().contains("line 1"), "{said}");
     })
     .await;
 }

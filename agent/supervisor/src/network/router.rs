@@ -6,12 +6,23 @@ use std::time::Duration;
 use tbi_bench::netplan::{Namespace, Route};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::namespace::Room;
+use super::place::Place;
 use super::{NetworkError, NetworkHost, observe};
 
 /// FRR follows a link within some ten milliseconds; asking costs two dumps of a small table.
 const EVERY: Duration = Duration::from_millis(100);
 
 impl NetworkHost {
+    /// Enters a namespace that somebody else made.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be entered.
+    pub(crate) async fn join(&mut self, namespace: Namespace) -> Result<(), NetworkError> {
+        self.rooms.insert(namespace, Room::open(Place::Bench(namespace)).await?);
+        Ok(())
+    }
+
     /// Waits until every expected route is in force and nothing else leads to its destination. What is still missing at the deadline
     /// is the answer; an empty one is success.
     ///

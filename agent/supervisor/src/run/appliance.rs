@@ -31,11 +31,19 @@ use tokio::time::timeout;
 use super::environment::Life;
 use super::floor::Floor;
 use super::place::{self, PathError, PathLayer, Paths, PlaceError, Up};
+use crate::appliance::seams::ChosenRouter;
 use crate::process::{Backoff, Event, Launch, Readiness, Standing, Supervisor, Workload};
 use crate::systemd::{Systemd, SystemdError, Units, unit_of};
 
 /// Everything that may run.
-const NAMES: [&str; 4] = ["engine", "isp", "personas", "practice-dut"];
+const NAMES: [&str; 5] = ["engine", "isp", OWN_ROUTER, "personas", "practice-dut"];
+/// The operator's own ISP router, in the place of `isp`.
+pub(crate) const OWN_ROUTER: &str = "isp-own";
+/// A whole system starts there; its unit (tbi-isp-own.service) gives up earlier and says why.
+const OWN_ROUTER_WITHIN: Duration = Duration::from_secs(300);
+/// Said where the chosen router is not there.
+pub(crate) const NO_ROOT: &str = "the settings choose the operator's own ISP router, but its slot is empty; send its root file system with \
+                                  PUT /v1/isp/root, or set isp_router to frr with PUT /v1/settings";
 /// Time a path may take to be laid.
 const LAY_WITHIN: Duration = Duration::from_secs(60);
 /// A hundred RSA-4096 leaves take their time on two cores.
@@ -79,10 +87,23 @@ pub(crate) struct Site {
     pub topology: Topology,
     /// A NIC is chosen as trunk, so the device is outside.
     pub trunk: bool,
-    /// What routes between device and personas, for records.
-    pub isp: String,
+    /// What routes between device and personas.
+    pub router: ChosenRouter,
     /// Time a program may take to become ready ([`READY_WITHIN`]).
     pub ready_within: Duration,
+}
+
+impl Site {
+    /// The router, for records.
+    fn isp(&self) -> String {
+        match &self.router {
+            ChosenRouter::Frr => "FRR in a container, static routes".to_owned(),
+            ChosenRouter::Own(root) => format!(
+                "the operator's own router in a container, static routes; root file system with SHA-256 {}",
+                root.as_deref().unwrap_or("unknown")
+            ),
+        }
+    }
 }
 
 /// An appliance whose bench is kept up.
@@ -142,7 +163,7 @@ impl Appliance {
 
     /// For records and sentences.
     pub(crate) fn life(&self) -> Life {
-        Life::appliance(self.inner.site.isp.clone())
+        Life::appliance(self.inner.site.isp())
     }
 
     /// What runs, and how each unit ended last.
@@ -150,10 +171,21 @@ impl Appliance {
         self.inner.programs.standing()
     }
 
-    /// What should run here: without a practice DUT when the device is outside.
+    /// What should run here: without a practice DUT when the device is outside, and with one router.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         let outside = self.inner.site.trunk;
-        NAMES.into_iter().filter(move |name| !(outside && *name == "practice-dut"))
+        let own = matches!(self.inner.site.router, ChosenRouter::Own(_));
+        NAMES.into_iter().filter(move |name| match *name {
+            "practice-dut" => !outside,
+            "isp" => !own,
+            OWN_ROUTER => own,
+            _ => true,
+        })
+    }
+
+    /// Whether the router that is chosen is not there.
+    pub(crate) fn lacks_router(&self) -> bool {
+        self.inner.site.router == ChosenRouter::Own(None)
     }
 
     /// What happens to units from now on.
@@ -193,6 +225,9 @@ impl Appliance {
         let inner = &self.inner;
         if inner.site.trunk {
             return Err(PlaceError::NoAdapter);
+        }
+        if self.lacks_router() {
+            return Err(PlaceError::NotReady { name: "The ISP router".to_owned(), why: NO_ROOT.to_owned() });
         }
         let mut events = inner.programs.events();
         let number = self.order(plan.clone());
@@ -326,13 +361,18 @@ impl Inner {
         let personas = place::write_json(&config.join("personas.json"), &personas)?;
         let engine = format!("TBI_ENGINE_WORKERS={}\n", plan.workers.engine);
         write(&config.join("engine.env"), &engine)?;
+        let mut workloads = vec![self.workload("personas", &personas, &[]), self.workload("engine", &engine, &[])];
         // Whoever renders it, another one is another router.
-        let routes = std::fs::read_to_string(config.join("frr.conf")).unwrap_or_default();
-        let mut workloads = vec![
-            self.workload("personas", &personas, &[]),
-            self.workload("engine", &engine, &[]),
-            Workload { readiness: Readiness::Unit, ..self.workload("isp", &routes, &[]) },
-        ];
+        let configured = |file: &str| std::fs::read_to_string(config.join(file)).unwrap_or_default();
+        let router = match &self.site.router {
+            ChosenRouter::Frr => Some(self.workload("isp", &configured("frr.conf"), &[])),
+            ChosenRouter::Own(Some(root)) => Some(Workload {
+                ready_within: self.site.ready_within.max(OWN_ROUTER_WITHIN),
+                ..self.workload(OWN_ROUTER, &(configured("config.boot") + root), &[])
+            }),
+            ChosenRouter::Own(None) => None,
+        };
+        workloads.extend(router.map(|router| Workload { readiness: Readiness::Unit, ..router }));
         if let Some(pem) = persona_ca.filter(|_| !self.site.trunk) {
             let dut = place::practice_dut_config(plan, &self.paths, &self.persona_ca_file(), &self.directories.dut_ca);
             let dut = place::write_json(&config.join("practice-dut.json"), &dut)?;

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::appliance::{Appliance, AppliancePaths, Directories, Site};
 use super::desk::{DeskError, RunDesk};
 use super::place::PathLayer as _;
+use crate::appliance::seams::ChosenRouter;
 use crate::network::tests::in_namespaces;
 use crate::process::State;
 use crate::systemd::Systemd;
@@ -34,7 +35,11 @@ fn directories() -> Directories {
 }
 
 fn appliance(ready_within: Duration, trunk: bool) -> Arc<Appliance> {
-    let site = Site { topology: Topology::builtin(), trunk, isp: "FRR in a container".to_owned(), ready_within };
+    routed_by(ChosenRouter::Frr, ready_within, trunk)
+}
+
+fn routed_by(router: ChosenRouter, ready_within: Duration, trunk: bool) -> Arc<Appliance> {
+    let site = Site { topology: Topology::builtin(), trunk, router, ready_within };
     Arc::new(Appliance::new(directories(), Systemd::on(BUS), site))
 }
 
@@ -109,6 +114,34 @@ fn an_idle_appliance_keeps_everything_up_and_replaces_only_what_a_plan_changes()
 }
 
 #[test]
+fn an_operators_own_router_runs_in_the_place_of_the_one_that_ships() {
+    let name = "run::appliance_tests::an_operators_own_router_runs_in_the_place_of_the_one_that_ships";
+    in_namespaces(name, || async {
+        let mut units = units(daemon("engine", ""), oneshot("/bin/true"));
+        let text = "[Service]\nType=exec\nExecStart=/bin/sleep 4725\n";
+        units.push(("tbi-isp-own.service", unit_text("Conflicts=tbi-isp.service\nAfter=tbi-isp.service\n", text)));
+        let _stand = Stand::with(&units).await;
+        let before = appliance(SOON, false);
+        until("FRR is up", || before.standing().is_ready("isp")).await;
+        drop(before);
+
+        let empty = routed_by(ChosenRouter::Own(None), SOON, false);
+        until("the rest is up", || empty.standing().is_ready("practice-dut")).await;
+        until("FRR has gone", || !empty.standing().states.contains_key("isp")).await;
+        assert!(empty.lacks_router() && empty.names().any(|name| name == "isp-own"));
+        let plan = tbi_bench::plan::Plan::of_profile(tbi_bench::plan::Profile::Short);
+        let refused = empty.up(&plan).await.err().unwrap().to_string();
+        assert!(refused.contains("PUT /v1/isp/root"), "{refused}");
+        drop(empty);
+
+        let own = routed_by(ChosenRouter::Own(Some("ab12".to_owned())), SOON, false);
+        until("the own router is up", || own.standing().is_ready("isp-own")).await;
+        assert!(!own.names().any(|name| name == "isp"));
+        assert!(own.life().isp.contains("own router") && own.life().isp.contains("ab12"), "{:?}", own.life());
+    });
+}
+
+#[test]
 fn a_workload_killed_during_a_run_ends_it_with_its_name() {
     in_namespaces("run::appliance_tests::a_workload_killed_during_a_run_ends_it_with_its_name", || async {
         let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/sleep 4717"))).await;
@@ -129,7 +162,7 @@ fn a_workload_killed_during_a_run_ends_it_with_its_name() {
         let folder = desk.folder(&run.id).unwrap();
         let record: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap();
         assert_eq!(record["environment"]["life"], "appliance");
-        assert_eq!(record["environment"]["isp"], "FRR in a container");
+        assert_eq!(record["environment"]["isp"], "FRR in a container, static routes");
         assert_eq!(record["id"], run.id.as_str());
         usable(&desk).await;
         // What a new agent reads from the folders is what this one knew.

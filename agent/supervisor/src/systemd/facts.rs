@@ -9,6 +9,8 @@ use zbus::{Connection, OwnedVariant};
 use super::proxies::UnitProxy;
 use super::unit_path;
 
+/// How a unit ends that another one keeps from starting.
+pub(crate) const NEEDS_FAILED: &str = "not started: a unit it depends on failed";
 /// `si_code` of a child that exited, from `waitid`.
 const CLD_EXITED: i32 = 1;
 /// ... that was killed.
@@ -72,7 +74,7 @@ impl Facts {
     pub(super) fn ending(&self, job: Option<&str>) -> String {
         if self.active == "inactive" || self.code == 0 {
             match job {
-                Some("dependency") => return "not started: a unit it depends on failed".to_owned(),
+                Some("dependency") => return NEEDS_FAILED.to_owned(),
                 Some("canceled") => return "not started: somebody cancelled it".to_owned(),
                 // systemd calls a start that a condition forbids done.
                 Some("done" | "skipped") if !self.condition => {

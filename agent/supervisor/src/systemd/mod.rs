@@ -22,6 +22,7 @@ mod watcher;
 use std::time::Duration;
 
 pub(crate) use bus::{SYSTEM_BUS, Systemd};
+pub(crate) use facts::NEEDS_FAILED;
 pub(crate) use units::{Units, unit_of};
 
 /// How long systemd may take for one answer.

@@ -257,6 +257,71 @@ fn a_unit_that_says_itself_that_it_is_ready() {
     });
 }
 
+/// As `tbi-isp-own.service` is: ready when another program says so.
+#[test]
+fn a_unit_that_another_program_declares_ready_or_not() {
+    in_namespaces("systemd::tests::a_unit_that_another_program_declares_ready_or_not", || async {
+        let judged = |main: &str, judge: &str| {
+            let lines =
+                format!("ExecStart=/bin/sh -c '{main}'\nExecStartPost=/bin/sh -c '{judge}' judge ${{MAINPID}}\n");
+            unit_text("", &format!("[Service]\nType=exec\nNotifyAccess=all\n{lines}"))
+        };
+        let verdict = "systemd-notify --status=\"no routes\"; exit 1";
+        let gone = "while test -d /proc/$1; do sleep 0.1; done; ".to_owned() + verdict;
+        let units = [
+            ("tbi-good.service", judged("exec sleep 4721", "test -f /run/go")),
+            ("tbi-idle.service", judged("exec sleep 4722", verdict)),
+            ("tbi-dies.service", judged("sleep 0.5; exit 3", &gone)),
+        ];
+        let _stand = Stand::with(&units).await;
+        for (name, words) in
+            [("idle", "no routes"), ("dies", "exit status 3; it last said: no routes"), ("good", "exit status")]
+        {
+            let supervisor = supervisor(&[name]);
+            let mut events = supervisor.events();
+            supervisor.want(vec![Workload { readiness: Readiness::Unit, ..workload(name, "") }]);
+            let status = died(&mut events).await;
+            assert!(status.contains(words) || name == "good", "{name}: {status}");
+            if name == "good" {
+                fs::write("/run/go", "").unwrap();
+                supervisor.wait_ready(SOON).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn one_router_in_the_place_of_another() {
+    in_namespaces("systemd::tests::one_router_in_the_place_of_another", || async {
+        // The second refuses to start while the first has not cleared up after itself.
+        let first = "[Service]\nType=exec\nExecStartPre=/bin/touch /run/routes\nExecStart=/bin/sleep 4723\nExecStopPost=/bin/sh -c 'sleep 0.5; rm /run/routes'\n";
+        let second = "[Service]\nType=exec\nExecStartPre=/bin/test ! -e /run/routes\nExecStart=/bin/sleep 4724\n";
+        let units = [
+            ("tbi-isp.service", unit_text("", first)),
+            ("tbi-isp-own.service", unit_text("Conflicts=tbi-isp.service\nAfter=tbi-isp.service\n", second)),
+        ];
+        let _stand = Stand::with(&units).await;
+        let unit = |name: &str| Workload { readiness: Readiness::Unit, ..workload(name, "") };
+        let names = ["isp", "isp-own"];
+        let frr = supervisor(&names);
+        frr.want(vec![unit("isp")]);
+        frr.wait_ready(SOON).await.unwrap();
+        drop(frr);
+        // The agent that comes with the other choice.
+        for (wanted, other) in [("isp-own", "isp"), ("isp", "isp-own")] {
+            let next = supervisor(&names);
+            let mut events = next.events();
+            next.want(vec![unit(wanted)]);
+            next.wait_ready(SOON).await.unwrap();
+            until("the other one has ended", || !next.standing().states.contains_key(other)).await;
+            assert!(next.standing().is_ready(wanted));
+            while let Ok(event) = events.try_recv() {
+                assert!(!matches!(event.what, Happening::Died { .. }) || event.workload == other, "{event:?}");
+            }
+        }
+    });
+}
+
 #[test]
 fn units_that_cannot_be_started_are_named_with_the_reason() {
     in_namespaces("systemd::tests::units_that_cannot_be_started_are_named_with_the_reason", || async {

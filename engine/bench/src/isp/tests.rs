@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::frr::FrrFiles;
-use super::vyos::{InterfaceNames, Node, ReadError, Tree, missing, write};
+use super::vyos::{InterfaceNames, Node, ReadError, Tree, missing, missing_routes, write, write_for_the_slot};
 use super::*;
 
 fn tree() -> Tree {
@@ -54,6 +54,15 @@ fn the_vyos_file_has_what_the_topology_wants() {
     let trunk = tree().find(&["interfaces"]).unwrap().named("ethernet").next().unwrap().clone();
     assert_eq!(trunk.named("vif").count(), 21, "the edge and twenty countries");
     assert!(text.ends_with("// vyos-config-version: \"interfaces@32:quagga@11:system@27\"\n"), "{text}");
+}
+
+#[test]
+fn in_the_slot_there_are_routes_and_no_interfaces() {
+    let text = write_for_the_slot(&Topology::builtin()).to_string();
+    let read = Tree::parse(&text).unwrap();
+    assert_eq!(missing_routes(&read, &Topology::builtin()), Vec::<String>::new());
+    assert!(read.find(&["interfaces"]).is_none(), "{text}");
+    assert_eq!(lacks(&text).len(), 44, "by itself it would lack every address");
 }
 
 #[test]

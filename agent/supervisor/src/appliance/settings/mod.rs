@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use tbi_api::isp::Router;
 use tbi_api::settings::{Addressing, Settings};
 use tbi_bench::catalogue::Catalogue;
 use tbi_bench::topology::Topology;
@@ -26,6 +27,8 @@ pub(crate) struct CheckedSettings {
     pub(crate) wanted: Wanted,
     pub(crate) addressing: Addressing,
     pub(crate) time_servers: Vec<TimeServer>,
+    /// Whether its root file system is there is not looked at here.
+    pub(crate) router: Router,
 }
 
 /// A fault in settings, with the remedy.
@@ -139,7 +142,13 @@ impl TestRanges {
 impl CheckedSettings {
     /// What a box does before anybody told it anything.
     pub(crate) fn default_of_a_box() -> Self {
-        Self { host_name: None, wanted: Wanted::default(), addressing: Addressing::Dhcp, time_servers: Vec::new() }
+        Self {
+            host_name: None,
+            wanted: Wanted::default(),
+            addressing: Addressing::Dhcp,
+            time_servers: Vec::new(),
+            router: Router::default(),
+        }
     }
 
     /// # Errors
@@ -163,7 +172,8 @@ impl CheckedSettings {
         check_addressing(&settings.management.addressing, ranges)?;
         at_most("ntp_servers", settings.ntp_servers.len())?;
         let time_servers = settings.ntp_servers.iter().map(|server| server.parse()).collect::<Result<_, _>>()?;
-        Ok(Self { host_name, wanted, addressing: settings.management.addressing.clone(), time_servers })
+        let addressing = settings.management.addressing.clone();
+        Ok(Self { host_name, wanted, addressing, time_servers, router: settings.isp_router })
     }
 }
 

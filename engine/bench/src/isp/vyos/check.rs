@@ -25,9 +25,17 @@ struct Hop {
     distance: u8,
 }
 
-/// What the file lacks, a sentence each; empty when it has everything.
+/// What the file of a router that stands by itself lacks, a sentence each; empty when it has everything.
 #[must_use]
 pub fn missing(tree: &Tree, topology: &Topology, catalogue: &Catalogue) -> Vec<String> {
+    let mut sentences = missing_addresses(tree, topology, catalogue);
+    sentences.extend(missing_routes(tree, topology));
+    sentences
+}
+
+/// The interfaces' half of [`missing`]. A router in the box's own slot finds its links laid and needs none of it.
+#[must_use]
+pub fn missing_addresses(tree: &Tree, topology: &Topology, catalogue: &Catalogue) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut found = Vec::new();
     if let Some(section) = tree.find(&["interfaces"]) {
@@ -49,6 +57,13 @@ pub fn missing(tree: &Tree, topology: &Topology, catalogue: &Catalogue) -> Vec<S
             }
         }
     }
+    sentences
+}
+
+/// The other half of [`missing`], which every router needs: static routes and the footer.
+#[must_use]
+pub fn missing_routes(tree: &Tree, topology: &Topology) -> Vec<String> {
+    let mut sentences = Vec::new();
     let hops = hops(tree);
     let distance_of = |prefix, next_hop| {
         hops.iter().filter(|hop| hop.prefix == prefix && hop.next_hop == next_hop).map(|hop| hop.distance).min()

@@ -27,7 +27,7 @@ impl Default for InterfaceNames {
     }
 }
 
-/// The whole file, as a tree; its `Display` is the text.
+/// The file for a router that stands by itself, as a tree; its `Display` is the text.
 #[must_use]
 pub fn write(topology: &Topology, catalogue: &Catalogue, names: &InterfaceNames) -> Tree {
     let mut trunk = block("ethernet", Some(names.trunk.clone()));
@@ -44,12 +44,23 @@ pub fn write(topology: &Topology, catalogue: &Catalogue, names: &InterfaceNames)
             None => reference.children = Some(lines),
         }
     }
-    let sections = [
-        with(block("interfaces", None), [trunk, reference]),
+    let mut sections = vec![with(block("interfaces", None), [trunk, reference])];
+    sections.extend(without_interfaces(topology));
+    Tree::new(sections, VERSION)
+}
+
+/// The file for a router in the box's own slot. Links and addresses of its namespace are the network plan's, laid before the router starts
+/// and changed with the path under its feet; a router that was told of them would take them down or rename them.
+#[must_use]
+pub fn write_for_the_slot(topology: &Topology) -> Tree {
+    Tree::new(without_interfaces(topology).into(), VERSION)
+}
+
+fn without_interfaces(topology: &Topology) -> [Node; 2] {
+    [
         with(block("protocols", None), [with(block("static", None), routes(topology))]),
         with(block("system", None), [leaf("host-name", HOST_NAME)]),
-    ];
-    Tree::new(sections.into(), VERSION)
+    ]
 }
 
 fn routes(topology: &Topology) -> Vec<Node> {
