@@ -10,6 +10,7 @@ mod image;
 mod packages;
 mod run;
 mod soak;
+mod terminal;
 mod test;
 mod workspace;
 

@@ -16,6 +16,7 @@ use crate::bench::{cpu, wait};
 use crate::command::{output_of, typed};
 use crate::image::files;
 use crate::image::tools::Tools;
+use crate::terminal::plain;
 
 /// Firmware of the tools tree, and its variables as a factory ships them. This build knows no Secure Boot, which needs system management mode and so
 /// costs time without KVM.
@@ -256,34 +257,9 @@ fn carry(mut serial: ChildStdout, mut log: fs::File) -> Receiver<Vec<u8>> {
     receiver
 }
 
-/// Without what moves cursors and changes colours; each such sequence is a space, as it stands between words.
-fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        if letter != '\u{1b}' {
-            out.push(letter);
-            continue;
-        }
-        if letters.next_if_eq(&'[').is_some() {
-            while letters.next_if(|it| !it.is_ascii_alphabetic()).is_some() {}
-        }
-        letters.next();
-        out.push(' ');
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_found_through_cursor_moves() {
-        assert!(plain("\u{1b}[13;16Hhealthy").contains(" healthy"));
-        assert!(plain("Health        healthy\u{1b}[K").contains(" healthy"));
-        assert!(!plain("unhealthy \u{1b}[3").contains(" healthy"));
-    }
 
     #[test]
     fn later_starts_leave_the_disk_as_it_was() {

@@ -45,17 +45,8 @@ pub(super) fn text(record: &Record) -> String {
         "the image beside a bare Debian", "", "ours", "bare", "ratio", "bar"
     );
     for row in record.sizes.iter().chain(&record.starts) {
-        let _infallible = writeln!(
-            out,
-            "{:<54} {:<4} {:>9} {:>9} {:>6} {:>10}  {}",
-            row.name,
-            row.unit,
-            number(row.ours, row.digits()),
-            number(row.bare, row.digits()),
-            number(row.ratio, 2),
-            row.bar.as_deref().unwrap_or("-"),
-            verdict(row.met)
-        );
+        let [name, unit, ours, bare, ratio, bar, met] = cells(row);
+        let _infallible = writeln!(out, "{name:<54} {unit:<4} {ours:>9} {bare:>9} {ratio:>6} {bar:>10}  {met}");
     }
     let _infallible = writeln!(
         out,
@@ -149,20 +140,23 @@ processes. The agent's bar is for both, control group and RSS.
     )
 }
 
+/// Name, unit, ours, bare, ratio, bar, and whether it is met.
+fn cells(row: &Row) -> [String; 7] {
+    [
+        row.name.clone(),
+        row.unit.clone(),
+        number(row.ours, row.digits()),
+        number(row.bare, row.digits()),
+        number(row.ratio, 2),
+        row.bar.clone().unwrap_or_else(|| "-".to_owned()),
+        verdict(row.met).to_owned(),
+    ]
+}
+
 fn table(rows: &[Row]) -> String {
     let mut out = "| name | unit | ours | bare | ratio | bar | |\n|---|---|---:|---:|---:|---:|---|\n".to_owned();
     for row in rows {
-        let _infallible = writeln!(
-            out,
-            "| {} | {} | {} | {} | {} | {} | {} |",
-            row.name,
-            row.unit,
-            number(row.ours, row.digits()),
-            number(row.bare, row.digits()),
-            number(row.ratio, 2),
-            row.bar.as_deref().unwrap_or("-"),
-            verdict(row.met)
-        );
+        let _infallible = writeln!(out, "| {} |", cells(row).join(" | "));
     }
     out
 }

@@ -17,6 +17,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 
 use crate::command::{say, typed};
+use crate::terminal::plain;
 
 /// What was waited for did not come in time, or the machine ended before.
 const NOT_REACHED: u8 = 1;
@@ -278,28 +279,6 @@ fn stty(words: &[&str]) -> bool {
 fn says_ready(serial: &str) -> bool {
     let text = plain(serial);
     READY_WORDS.iter().any(|words| text.contains(words))
-}
-
-/// Without what moves cursors and changes colours.
-fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        if letter != '\u{1b}' {
-            out.push(letter);
-            continue;
-        }
-        if letters.next_if_eq(&'[').is_some() {
-            // Parameters, then one letter; what moved the cursor stands between words.
-            while letters.next_if(|it| !it.is_ascii_alphabetic()).is_some() {}
-            if letters.next().is_some_and(|it| it == 'H') {
-                out.push(' ');
-            }
-        } else {
-            letters.next();
-        }
-    }
-    out
 }
 
 /// One question to the agent's API, by hand: this tool holds no HTTP library for it.
