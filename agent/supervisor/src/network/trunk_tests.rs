@@ -63,6 +63,14 @@ async fn connects(host: &NetworkHost, address: SocketAddr) -> bool {
     host.room(Namespace::Agents).unwrap().run(connect).await.unwrap()
 }
 
+/// Waits until a link that has just come up carries something: its other end may still be looking for neighbours.
+async fn comes_through(host: &NetworkHost, address: SocketAddr) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !connects(host, address).await {
+        assert!(Instant::now() < end, "nothing comes through to {address}");
+    }
+}
+
 async fn listen(host: &NetworkHost) -> (Vec<TcpListener>, [SocketAddr; 2]) {
     let both = persona_of_both_families(7);
     let bind = move || both.map(|address| TcpListener::bind(address).unwrap()).into();
@@ -79,7 +87,7 @@ fn an_external_device_is_the_only_way() {
         assert!(!Room::exists(Namespace::Dut));
         let (_listeners, both) = listen(&host).await;
         for address in both {
-            assert!(connects(&host, address).await, "{address} through the device");
+            comes_through(&host, address).await;
         }
         assert_eq!(host.lay(&plan(Path::ThroughDut)).await.unwrap().steps, 0, "nothing to do twice");
 
@@ -90,11 +98,11 @@ fn an_external_device_is_the_only_way() {
         host.lay(&plan(Path::Reference)).await.unwrap();
         assert_eq!(host.lay(&plan(Path::Reference)).await.unwrap().steps, 0);
         for address in both {
-            assert!(connects(&host, address).await, "{address} on the reference path");
+            comes_through(&host, address).await;
         }
         plug_in_cable();
         host.lay(&plan(Path::ThroughDut)).await.unwrap();
-        assert!(connects(&host, both[0]).await, "through the device again");
+        comes_through(&host, both[0]).await;
     });
 }
 
@@ -167,14 +175,16 @@ fn trunk_missing() {
         let healed = host.lay(&plan(Path::ThroughDut)).await.unwrap();
         assert_eq!(healed.trunk.state, TrunkState::Up);
         let (_listeners, both) = listen(&host).await;
-        assert!(connects(&host, both[0]).await && connects(&host, both[1]).await);
+        comes_through(&host, both[0]).await;
+        comes_through(&host, both[1]).await;
         // It goes again, with its sub-interfaces, while the path is laid; and comes back.
         sh("ip link del ens4 && ip netns del device");
         let gone = host.lay(&plan(Path::ThroughDut)).await.unwrap();
         assert_eq!(gone.trunk.state, TrunkState::Missing);
         plug_in_device();
         assert_eq!(host.lay(&plan(Path::ThroughDut)).await.unwrap().trunk.state, TrunkState::Up);
-        assert!(connects(&host, both[0]).await && connects(&host, both[1]).await);
+        comes_through(&host, both[0]).await;
+        comes_through(&host, both[1]).await;
     });
 }
 
@@ -194,7 +204,7 @@ fn trunk_unplugged() {
         let again = host.lay(&plan(Path::ThroughDut)).await.unwrap();
         assert_eq!((again.trunk.state, again.trunk.sentence.as_str()), (TrunkState::Up, ""));
         let (_listeners, both) = listen(&host).await;
-        assert!(connects(&host, both[0]).await, "plugged in again");
+        comes_through(&host, both[0]).await;
     });
 }
 
@@ -208,7 +218,8 @@ fn trunk_renamed() {
         let laid = host.lay(&plan(Path::ThroughDut)).await.unwrap();
         assert_eq!((laid.trunk.state, laid.trunk.interface.as_str()), (TrunkState::Up, "enp9s0.x"));
         let (_listeners, both) = listen(&host).await;
-        assert!(connects(&host, both[0]).await && connects(&host, both[1]).await);
+        comes_through(&host, both[0]).await;
+        comes_through(&host, both[1]).await;
         assert!(sh("nft list table inet tbi_trunk").contains("enp9s0.x"), "the rules follow");
         assert_eq!(host.lay(&plan(Path::ThroughDut)).await.unwrap().steps, 0);
     });
