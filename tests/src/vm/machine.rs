@@ -155,6 +155,15 @@ impl Machine {
     /// Waits until a command in the machine succeeds, and gives its output.
     #[track_caller]
     pub fn until_sh(&mut self, command: &str, deadline: Duration) -> String {
+        match self.until_sh_unless(command, deadline, |_| false) {
+            Some(text) => text,
+            None => unreachable!("nothing makes it give up"),
+        }
+    }
+
+    /// The same; `None` as soon as it is `hopeless`.
+    #[track_caller]
+    fn until_sh_unless(&mut self, command: &str, deadline: Duration, hopeless: fn(&Self) -> bool) -> Option<String> {
         let end = Instant::now() + deadline;
         let mut last = None;
         loop {
@@ -162,8 +171,11 @@ impl Machine {
             assert!(!left.is_zero(), "'{command}' did not succeed within {} s; last: {last:?}", deadline.as_secs());
             // Answers may be lost while the machine starts again; each attempt has its own deadline.
             match self.try_sh(command, left.min(Duration::from_secs(20))) {
-                Some(output) if output.code == 0 => return output.text,
+                Some(output) if output.code == 0 => return Some(output.text),
                 other => last = other.or(last),
+            }
+            if hopeless(self) {
+                return None;
             }
             // Only a pause between two looks, for the machine's sake: it has work to do.
             std::thread::park_timeout(Duration::from_millis(500));
@@ -176,32 +188,18 @@ impl Machine {
     #[expect(clippy::print_stderr, reason = "a start that did not count is worth a line")]
     pub fn wait_boot_complete(&mut self) -> f64 {
         for _lost in 0..LOST_STARTS {
-            let up = |machine: &mut Self| machine.try_sh(IS_UP, Duration::from_secs(20)).filter(|said| said.code == 0);
-            let end = Instant::now() + BOOT;
-            loop {
-                if let Some(said) = up(self) {
-                    return uptime(&said.text);
-                }
-                if self.start_is_lost() {
-                    break;
-                }
-                assert!(Instant::now() < end, "boot-complete.target is not reached within {} s", BOOT.as_secs());
-                // Only a pause between two looks, for the machine's sake: it has work to do.
-                std::thread::park_timeout(Duration::from_millis(500));
+            if let Some(text) = self.until_sh_unless(IS_UP, BOOT, Self::start_is_lost) {
+                return uptime(&text);
             }
             eprintln!("QEMU lost a processor's timer, and the start with it; pressing the reset button");
             self.reset();
-            self.wait_reset(COMMAND);
+            until("the firmware after the reset", COMMAND, || (!self.start_is_lost()).then_some(()));
         }
         uptime(&self.until_sh(IS_UP, BOOT))
     }
 
-    /// Whether the kernel of this start hangs where QEMU loses timers: before anything of ours ran.
     fn start_is_lost(&self) -> bool {
-        let serial = String::from_utf8_lossy(&self.serial()).into_owned();
-        let start = serial.rfind("BdsDxe: starting").unwrap_or_default();
-        let this = &serial[start..];
-        this.contains(TIMER_LOST) && !this.contains("TLSStress.Art")
+        is_lost(&String::from_utf8_lossy(&self.serial()))
     }
 
     /// Identifier of this boot: another one after every start.
@@ -338,6 +336,12 @@ impl Drop for Machine {
     }
 }
 
+/// Whether the kernel of the latest start hangs where QEMU loses timers: before anything of ours ran.
+fn is_lost(serial: &str) -> bool {
+    let latest = serial.rfind("BdsDxe: starting").map_or(serial, |at| &serial[at..]);
+    latest.contains(TIMER_LOST) && !latest.contains("TLSStress.Art")
+}
+
 /// Seconds, of `/proc/uptime`.
 fn uptime(text: &str) -> f64 {
     text.split_whitespace().next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
@@ -353,5 +357,26 @@ fn forwarded_port(usernet: &str) -> u16 {
     match port {
         Some(port) => port,
         None => panic!("QEMU forwards no port: {usernet}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_lost_only_before_anything_of_ours_ran_and_only_the_latest() {
+        let lost = format!("BdsDxe: starting Boot0001\n[   21.0] rcu: {TIMER_LOST} for 5251 jiffies!\n");
+        assert!(is_lost(&lost));
+        assert!(
+            is_lost(&format!("BdsDxe: starting Boot0001\n TLSStress.Art TBI\n{lost}")),
+            "the start before was well"
+        );
+        assert!(!is_lost(&format!("{lost}BdsDxe: starting Boot0001\n")), "begun again");
+        assert!(
+            !is_lost(&format!("BdsDxe: starting Boot0001\n TLSStress.Art TBI\n{TIMER_LOST}")),
+            "it ran: no such fault"
+        );
+        assert!(!is_lost("BdsDxe: starting Boot0001\n[    1.0] Linux version\n"));
     }
 }
