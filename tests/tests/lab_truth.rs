@@ -1,10 +1,12 @@
 //! What a run says is true: the default run on real traffic, known doses, known classes, a pulled cable.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use tbi_bench::stats::paired::required_pairs;
+use tbi_bench::stats::student;
 use tbi_tests::awake::Awake;
 use tbi_tests::child::{Finished, run};
 use tbi_tests::lab::Lab;
@@ -74,26 +76,57 @@ fn lab_quick_run_measures_what_decryption_costs() {
     assert_eq!(again.record()["plan"]["thresholds"][0], "h2 1KB handshake_time cost <= 0.01");
 }
 
+/// Pairs of the first campaign of a dose, which also says how much this machine scatters.
+const FIRST_PAIRS: u32 = 6;
+/// Most pairs of the second: some two minutes.
+const MOST_PAIRS: u32 = 20;
+
+/// The record of a campaign whose ON arm delays by `delay`.
+fn dose(delay: &str, pairs: u32) -> Value {
+    let lab = Lab::new();
+    let plan = format!(
+        "name = \"dose {delay}\"\nexperiment = \"control\"\nprotocols = [\"h3\", \"h2\"]\nobjects = [\"1KB\"]\npairs = {pairs}\nreference_blocks = 1\n\
+         loads = [\"latency\"]\n[phases]\nramp_up = \"50ms\"\nsustain = \"1s\"\n[latency]\nrate = \"60/s\"\n\
+         [dut.on]\ndelay = \"{delay}\"\n"
+    );
+    let finished = lab.run(Some(&plan), &[], Duration::from_secs(170));
+    assert_eq!(finished.code(), 0, "{}", finished.stderr);
+    lab.record()
+}
+
+fn added(record: &Value, protocol: &str, number: &str) -> f64 {
+    row(record, protocol, "dut_added_time")["cost"][number].as_f64().unwrap()
+}
+
+/// Pairs that make the wider of the two intervals narrower than half the tolerance, from the scatter of the pairs there are. The width
+/// decides, never the value found: a campaign that scatters more than what is asked of it cannot answer, whichever way it came out.
+fn pairs_for(record: &Value, tolerance: f64) -> u32 {
+    let half =
+        |protocol| (added(record, protocol, "difference_high") - added(record, protocol, "difference_low")) / 2.0;
+    let t = student::quantile(0.95, FIRST_PAIRS - 1).unwrap();
+    let sd = f64::max(half("h3"), half("h2")) * f64::from(FIRST_PAIRS).sqrt() / t;
+    required_pairs(sd, tolerance / 2.0).unwrap_or(MOST_PAIRS).min(MOST_PAIRS)
+}
+
 #[test]
 fn lab_known_delays_are_recovered() {
     let _awake = Awake::keep();
     for (delay, wanted_ms) in [("1ms", 1.0), ("5ms", 5.0), ("20ms", 20.0)] {
-        let lab = Lab::new();
-        let plan = format!(
-            "name = \"dose {delay}\"\nexperiment = \"control\"\nprotocols = [\"h3\", \"h2\"]\nobjects = [\"1KB\"]\npairs = 6\nreference_blocks = 1\n\
-             loads = [\"latency\"]\n[phases]\nramp_up = \"50ms\"\nsustain = \"1s\"\n[latency]\nrate = \"60/s\"\n\
-             [dut.on]\ndelay = \"{delay}\"\n"
-        );
-        let finished = lab.run(Some(&plan), &[], Duration::from_secs(170));
-        assert_eq!(finished.code(), 0, "{}", finished.stderr);
-        let record = lab.record();
+        let tolerance = f64::max(0.02 * wanted_ms, 0.1);
+        let mut record = dose(delay, FIRST_PAIRS);
+        let needed = pairs_for(&record, tolerance);
+        if needed > FIRST_PAIRS {
+            eprintln!(
+                "{delay}: {FIRST_PAIRS} pairs scatter too much for ±{tolerance} ms on this machine now; {needed} are measured"
+            );
+            record = dose(delay, needed);
+        }
         for protocol in ["h3", "h2"] {
-            let cost = &row(&record, protocol, "dut_added_time")["cost"];
-            let found = cost["difference"].as_f64().unwrap();
-            let tolerance = f64::max(0.02 * wanted_ms, 0.1);
+            let found = added(&record, protocol, "difference");
             assert!(
                 (found - wanted_ms).abs() <= tolerance,
-                "{protocol}: {delay} was injected, {found:.3} ms were found (tolerance {tolerance} ms), {cost}"
+                "{protocol}: {delay} was injected, {found:.3} ms were found (tolerance {tolerance} ms), {}",
+                row(&record, protocol, "dut_added_time")["cost"]
             );
         }
     }
