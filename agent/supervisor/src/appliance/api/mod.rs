@@ -1,0 +1,107 @@
+//! The agent's API over HTTP: the paths of `tbi_api`, each a few lines around [`Appliance`]. Decides nothing but which status an error has.
+
+mod isp;
+mod machine;
+mod runs;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
+use http::StatusCode;
+use tbi_api::runs::Progress;
+use tbi_bench::control::Problem;
+use tbi_daemon::{ApiError, MetricsText, Shutdown};
+use utoipa::OpenApi;
+
+use super::node::Appliance;
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) appliance: Arc<Appliance>,
+    pub(crate) shutdown: Shutdown,
+}
+
+type Answer<T> = Result<T, ApiError>;
+
+/// Routes of the agent.
+pub(crate) fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/v1/status", get(machine::status))
+        .route("/v1/health", get(machine::health))
+        .route("/v1/identity", get(machine::identity))
+        .route("/v1/hardware", get(machine::hardware))
+        .route("/v1/capabilities", get(machine::capabilities))
+        .route("/v1/settings", get(machine::settings).put(machine::change_settings))
+        .route("/v1/topology", get(machine::topology).put(machine::change_topology))
+        .route("/v1/isp", get(isp::isp))
+        // Bounded by the slot, which knows how large a root file system may be and what the disk has left.
+        .route("/v1/isp/root", put(isp::import_root).delete(isp::remove_root).layer(DefaultBodyLimit::disable()))
+        .route("/v1/isp/config.boot", get(isp::config_boot))
+        .route("/v1/isp/config.boot/check", post(isp::check_config_boot))
+        .route("/v1/runs", get(runs::runs).post(runs::start_run))
+        .route("/v1/runs/{id}", get(runs::run).delete(runs::stop_run))
+        .route("/v1/runs/{id}/events", get(runs::run_events))
+        .route("/v1/runs/{id}/record", get(runs::run_record))
+        .route("/v1/runs/{id}/report", get(runs::run_report))
+        .route("/v1/power", post(machine::order_power))
+        .with_state(shared)
+}
+
+/// OpenAPI 3.1 document of [`router`].
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(title = "TLSStress.Art agent", description = "One box: what it is, how it is, what it does, and runs on it."),
+    paths(
+        machine::status,
+        machine::health,
+        machine::identity,
+        machine::hardware,
+        machine::capabilities,
+        machine::settings,
+        machine::change_settings,
+        machine::topology,
+        machine::change_topology,
+        isp::isp,
+        isp::import_root,
+        isp::remove_root,
+        isp::config_boot,
+        isp::check_config_boot,
+        runs::runs,
+        runs::start_run,
+        runs::run,
+        runs::stop_run,
+        runs::run_events,
+        runs::run_record,
+        runs::run_report,
+        machine::order_power
+    ),
+    components(schemas(Problem, Progress))
+)]
+pub(crate) struct ApiDoc;
+
+/// Prometheus text: how many parts are in which state.
+pub(crate) fn metrics(appliance: &Appliance) -> String {
+    let mut text = MetricsText::new();
+    let under_way = appliance.runs().list().iter().filter(|run| !run.state.is_over()).count();
+    text.gauge("tbi_agent_runs_under_way", "Runs that have not ended yet.", &[(&[], under_way)]);
+    text.gauge(
+        "tbi_agent_settings_version",
+        "Version of the settings in force.",
+        &[(&[], appliance.in_force().snapshot.version)],
+    );
+    text.into_text()
+}
+
+/// In a task of its own: a caller that hangs up must not leave half a change.
+async fn whole<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Answer<T> {
+    tokio::spawn(work).await.map_err(|_| {
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the change ended unexpectedly; look at what is in force and ask again",
+        )
+    })
+}
