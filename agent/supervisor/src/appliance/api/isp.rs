@@ -12,14 +12,14 @@ use super::{Answer, Shared, whole};
 use crate::appliance::own_router::SlotError;
 
 /// Which router there is between device and personas, and what is in the slot for another.
-#[utoipa::path(get, path = "/v1/isp", responses((status = 200, body = Isp)))]
+#[utoipa::path(get, path = "/v1/isp", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Isp)))]
 pub(super) async fn isp(State(shared): State<Shared>) -> Json<Isp> {
     Json(shared.appliance.isp().await)
 }
 
 /// Puts the root file system of the operator's own router into the slot: a squashfs file, sent with its length. It is used once the settings
 /// say `isp_router: own`.
-#[utoipa::path(put, path = "/v1/isp/root",
+#[utoipa::path(put, path = "/v1/isp/root", security(("session" = ["administrator"])), extensions(("x-body-limit" = json!(2147483648u64)), ("x-step-up" = json!(true))),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 200, description = "In the slot", body = Root),
@@ -37,7 +37,7 @@ pub(super) async fn import_root(State(shared): State<Shared>, headers: HeaderMap
 }
 
 /// Empties the slot.
-#[utoipa::path(delete, path = "/v1/isp/root", responses(
+#[utoipa::path(delete, path = "/v1/isp/root", security(("session" = ["administrator"])), extensions(("x-step-up" = json!(true))), responses(
     (status = 200, description = "Empty", body = Isp),
     (status = 409, description = "In use", body = Problem),
     (status = 507, description = "The state partition cannot be written", body = Problem),
@@ -47,7 +47,7 @@ pub(super) async fn remove_root(State(shared): State<Shared>) -> Answer<Json<Isp
 }
 
 /// The configuration that a router in the slot is given, made from the topology in force.
-#[utoipa::path(get, path = "/v1/isp/config.boot", responses(
+#[utoipa::path(get, path = "/v1/isp/config.boot", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses(
     (status = 200, body = String, content_type = "text/plain"),
 ))]
 pub(super) async fn config_boot(State(shared): State<Shared>) -> String {
@@ -55,7 +55,7 @@ pub(super) async fn config_boot(State(shared): State<Shared>) -> String {
 }
 
 /// Says what an operator's `config.boot` lacks to be the router of the topology in force. Nothing is stored.
-#[utoipa::path(post, path = "/v1/isp/config.boot/check",
+#[utoipa::path(post, path = "/v1/isp/config.boot/check", security(("session" = ["operator", "administrator"])),
     request_body(content = String, content_type = "text/plain"),
     responses((status = 200, body = Check), (status = 422, description = "Cannot be read", body = Problem)))]
 pub(super) async fn check_config_boot(State(shared): State<Shared>, text: String) -> Answer<Json<Check>> {

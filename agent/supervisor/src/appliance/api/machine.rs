@@ -18,43 +18,43 @@ use crate::appliance::memory::ChangeError;
 use crate::appliance::node::PowerError;
 
 /// What a person in front of the box wants to know first.
-#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
+#[utoipa::path(get, path = "/v1/status", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Status)))]
 pub(super) async fn status(State(shared): State<Shared>) -> Json<Status> {
     Json(shared.appliance.status().await)
 }
 
 /// Every part of the box, aggregated.
-#[utoipa::path(get, path = "/v1/health", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/v1/health", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Health)))]
 pub(super) async fn health(State(shared): State<Shared>) -> Json<Health> {
     Json(shared.appliance.health().await)
 }
 
 /// Who the box is.
-#[utoipa::path(get, path = "/v1/identity", responses((status = 200, body = Identity)))]
+#[utoipa::path(get, path = "/v1/identity", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Identity)))]
 pub(super) async fn identity(State(shared): State<Shared>) -> Json<Identity> {
     Json(shared.appliance.node().identity.clone())
 }
 
 /// What the machine is.
-#[utoipa::path(get, path = "/v1/hardware", responses((status = 200, body = Hardware)))]
+#[utoipa::path(get, path = "/v1/hardware", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Hardware)))]
 pub(super) async fn hardware(State(shared): State<Shared>) -> Json<Hardware> {
     Json(shared.appliance.hardware().await)
 }
 
 /// What the box can be used for.
-#[utoipa::path(get, path = "/v1/capabilities", responses((status = 200, body = Capabilities)))]
+#[utoipa::path(get, path = "/v1/capabilities", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Capabilities)))]
 pub(super) async fn capabilities(State(shared): State<Shared>) -> Json<Capabilities> {
     Json(shared.appliance.capabilities().await)
 }
 
 /// Settings in force.
-#[utoipa::path(get, path = "/v1/settings", responses((status = 200, body = Snapshot)))]
+#[utoipa::path(get, path = "/v1/settings", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Snapshot)))]
 pub(super) async fn settings(State(shared): State<Shared>) -> Json<Snapshot> {
     Json(shared.appliance.in_force().snapshot.clone())
 }
 
 /// Stores other settings. They are carried out afterwards; the component `settings` of the health says when that failed.
-#[utoipa::path(put, path = "/v1/settings", request_body = Change, responses(
+#[utoipa::path(put, path = "/v1/settings", security(("session" = ["administrator"])), request_body = Change, responses(
     (status = 200, description = "Stored", body = Snapshot),
     (status = 409, description = "Somebody else was faster", body = Problem),
     (status = 422, description = "Cannot be", body = Problem),
@@ -68,13 +68,13 @@ pub(super) async fn change_settings(
 }
 
 /// Topology as it was stored, also when it cannot be used; the component `topology` of the health says so then.
-#[utoipa::path(get, path = "/v1/topology", responses((status = 200, body = TopologyText)))]
+#[utoipa::path(get, path = "/v1/topology", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = TopologyText)))]
 pub(super) async fn topology(State(shared): State<Shared>) -> Json<TopologyText> {
     Json(TopologyText { yaml: shared.appliance.in_force().stored_topology.clone() })
 }
 
 /// Stores another topology.
-#[utoipa::path(put, path = "/v1/topology", request_body = TopologyText, responses(
+#[utoipa::path(put, path = "/v1/topology", security(("session" = ["administrator"])), request_body = TopologyText, responses(
     (status = 200, description = "Stored", body = TopologyText),
     (status = 422, description = "Cannot be built here", body = Problem),
     (status = 507, description = "The state partition cannot be written", body = Problem),
@@ -89,7 +89,7 @@ pub(super) async fn change_topology(
 }
 
 /// Restarts the machine or switches it off.
-#[utoipa::path(post, path = "/v1/power", request_body = power::Order, responses(
+#[utoipa::path(post, path = "/v1/power", security(("session" = ["administrator"])), extensions(("x-step-up" = json!(true))), request_body = power::Order, responses(
     (status = 202, description = "Will go down", body = power::Order),
     (status = 422, description = "No reason given", body = Problem),
     (status = 503, description = "Refused by the system", body = Problem),

@@ -13,13 +13,13 @@ use crate::appliance::events;
 use crate::appliance::seams::RunRefused;
 
 /// All runs, newest first.
-#[utoipa::path(get, path = "/v1/runs", responses((status = 200, body = Vec<Run>)))]
+#[utoipa::path(get, path = "/v1/runs", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Vec<Run>)))]
 pub(super) async fn runs(State(shared): State<Shared>) -> Json<Vec<Run>> {
     Json(shared.appliance.runs().list())
 }
 
 /// Starts a run.
-#[utoipa::path(post, path = "/v1/runs", request_body = Order, responses(
+#[utoipa::path(post, path = "/v1/runs", security(("session" = ["operator", "administrator"])), request_body = Order, responses(
     (status = 202, description = "Under way", body = Run),
     (status = 409, description = "Another one is under way", body = Problem),
     (status = 422, description = "The plan is wrong", body = Problem),
@@ -41,7 +41,7 @@ pub(super) async fn start_run(
 }
 
 /// One run.
-#[utoipa::path(get, path = "/v1/runs/{id}", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/runs/{id}", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(("id" = String, Path)), responses(
     (status = 200, body = Run), (status = 404, body = Problem),
 ))]
 pub(super) async fn run(State(shared): State<Shared>, Path(id): Path<String>) -> Answer<Json<Run>> {
@@ -49,7 +49,7 @@ pub(super) async fn run(State(shared): State<Shared>, Path(id): Path<String>) ->
 }
 
 /// Asks a run to end `interrupted`. One that is over stays as it is.
-#[utoipa::path(delete, path = "/v1/runs/{id}", params(("id" = String, Path)), responses(
+#[utoipa::path(delete, path = "/v1/runs/{id}", security(("session" = ["operator", "administrator"])), params(("id" = String, Path)), responses(
     (status = 202, description = "Will end, or has ended", body = Run), (status = 404, body = Problem),
 ))]
 pub(super) async fn stop_run(State(shared): State<Shared>, Path(id): Path<String>) -> Answer<(StatusCode, Json<Run>)> {
@@ -59,7 +59,7 @@ pub(super) async fn stop_run(State(shared): State<Shared>, Path(id): Path<String
 }
 
 /// How a run goes: `progress` events, numbered, and `bye` at its end. `Last-Event-ID` continues the numbering.
-#[utoipa::path(get, path = "/v1/runs/{id}/events", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/runs/{id}/events", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(("id" = String, Path)), responses(
     (status = 200, description = "Server-sent events", body = Progress, content_type = "text/event-stream"),
     (status = 404, body = Problem),
 ))]
@@ -75,7 +75,7 @@ pub(super) async fn run_events(
 }
 
 /// The run record.
-#[utoipa::path(get, path = "/v1/runs/{id}/record", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/runs/{id}/record", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(("id" = String, Path)), responses(
     (status = 200, body = String, content_type = "application/json"),
     (status = 404, body = Problem),
 ))]
@@ -84,7 +84,7 @@ pub(super) async fn run_record(State(shared): State<Shared>, Path(id): Path<Stri
 }
 
 /// The report.
-#[utoipa::path(get, path = "/v1/runs/{id}/report", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/runs/{id}/report", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(("id" = String, Path)), responses(
     (status = 200, body = String, content_type = "text/html"),
     (status = 404, body = Problem),
 ))]
