@@ -9,6 +9,7 @@
 pub mod analysis;
 pub mod campaign;
 pub mod catalogue;
+pub mod compare;
 pub mod control;
 pub mod fingerprint;
 pub mod histogram;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::engine::Timings;
 use crate::object::Object;
@@ -11,7 +12,7 @@ use crate::protocol::{Arm, Protocol};
 pub use crate::stats::paired::CostEstimate as Cost;
 
 /// Key performance indicators. Names follow RFC 9411 §6.3 where it has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kpi {
     /// Actual start (SYN or QUIC Initial) to handshake complete; median of a trial.
