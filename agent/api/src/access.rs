@@ -31,6 +31,7 @@
 //! | `DELETE /v1/certificates/{fingerprint}` | | 204; 404 |
 //! | `POST /v1/audit` | [`AuditNote`] | 204 |
 
+mod client;
 mod names;
 
 use jiff::Timestamp;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use client::AccessClient;
 pub use names::{AccountName, Digest, Hidden, NoDigest, NoName, NoTokenId, Role, Scope, TokenId, UnknownWord};
 
 /// Where the agent listens for the dashboard on an appliance.
