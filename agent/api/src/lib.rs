@@ -20,7 +20,8 @@
 //! | `DELETE /v1/isp/root` | | [`isp::Isp`]; 409 while the settings choose it |
 //! | `GET /v1/isp/config.boot` | | what a router in the slot is given, as text |
 //! | `POST /v1/isp/config.boot/check` | a `config.boot`, as text | [`isp::Check`]; 422 with the line that cannot be read |
-//! | `GET /v1/runs` | | list of [`runs::Run`], newest first |
+//! | `GET /v1/runs` | [`runs::Filter`] in the query | list of [`runs::Run`], newest first |
+//! | `GET /v1/runs/compare` | [`runs::Compare`] in the query | runs beside a baseline (`tbi_bench::compare`); 404 without a record |
 //! | `POST /v1/runs` | [`runs::Order`] | 202 [`runs::Run`]; 409 when one is under way |
 //! | `GET /v1/runs/{id}` | | [`runs::Run`] |
 //! | `DELETE /v1/runs/{id}` | | 202: will end `interrupted` |

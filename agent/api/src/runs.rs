@@ -1,7 +1,11 @@
 //! Runs: ordered, watched, stopped, read.
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::{IntoParams, ToSchema};
 
 /// Asks for a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -85,4 +89,198 @@ pub struct Progress {
     pub remaining_seconds: u64,
     /// What the last finished block showed, in a few words.
     pub last_block: String,
+}
+
+/// Runs a list gives at most when it is not told how many.
+pub const PAGE: usize = 100;
+/// And at most at all.
+pub const MOST_IN_A_PAGE: usize = 500;
+
+/// Which runs a list is to have; what is absent leaves nothing out. Newest first, so the next page is `before` the id of the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// States, separated by commas: `passed,failed`.
+    #[param(value_type = Option<String>, pattern = "^(preparing|running|passed|failed|not_measured|interrupted)(,(preparing|running|passed|failed|not_measured|interrupted))*$")]
+    pub state: Option<States>,
+    /// What the plan's name has in it, whatever the case of its letters.
+    pub name: Option<String>,
+    /// Started then or later, RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub from: Option<Timestamp>,
+    /// Started before, RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub to: Option<Timestamp>,
+    /// Older than the run with this id.
+    pub before: Option<String>,
+    /// How many at most; 100 when absent, never more than 500.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
+    pub limit: Option<Limit>,
+}
+
+impl Filter {
+    /// Whether a run belongs into the list, apart from how many there are.
+    #[must_use]
+    pub fn matches(&self, run: &Run) -> bool {
+        let started = run.started.parse::<Timestamp>().ok();
+        let name = |wanted: &String| run.name.to_lowercase().contains(&wanted.to_lowercase());
+        self.state.as_ref().is_none_or(|states| states.0.contains(&run.state))
+            && self.name.as_ref().is_none_or(name)
+            && self.from.is_none_or(|from| started.is_some_and(|started| started >= from))
+            && self.to.is_none_or(|to| started.is_some_and(|started| started < to))
+            && self.before.as_ref().is_none_or(|before| run.id < *before)
+    }
+
+    /// How many at most.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.limit.map_or(PAGE, |limit| limit.0)
+    }
+}
+
+/// States of a [`Filter`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct States(Vec<RunState>);
+
+/// Length of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(usize);
+
+/// A filter's word is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoFilter {
+    /// Not a state.
+    #[error(
+        "there is no state '{0}'; use preparing, running, passed, failed, not_measured or interrupted, separated by commas"
+    )]
+    State(String),
+    /// Not a length.
+    #[error("the limit '{0}' is no number from 1 to {MOST_IN_A_PAGE}")]
+    Limit(String),
+}
+
+impl FromStr for States {
+    type Err = NoFilter;
+
+    fn from_str(text: &str) -> Result<Self, NoFilter> {
+        let state = |word: &str| {
+            let quoted = serde_json::Value::from(word);
+            serde_json::from_value(quoted).map_err(|_| NoFilter::State(word.to_owned()))
+        };
+        text.split(',').map(state).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl FromStr for Limit {
+    type Err = NoFilter;
+
+    fn from_str(text: &str) -> Result<Self, NoFilter> {
+        let number = text.parse().ok().filter(|number| (1..=MOST_IN_A_PAGE).contains(number));
+        number.map(Self).ok_or_else(|| NoFilter::Limit(text.to_owned()))
+    }
+}
+
+impl fmt::Display for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, state) in self.0.iter().enumerate() {
+            let word = serde_json::to_value(state).unwrap_or_default();
+            write!(f, "{}{}", if index == 0 { "" } else { "," }, word.as_str().unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// In a query everything is text.
+macro_rules! text_in_a_query {
+    ($($name:ident),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                String::deserialize(from)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+text_in_a_query!(States, Limit);
+
+/// Which runs to compare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Compare {
+    /// Id of the run that the others are compared with.
+    pub baseline: String,
+    /// Ids of the others, separated by commas, at most 8.
+    pub runs: String,
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn run(id: &str, state: RunState) -> Run {
+        Run {
+            id: id.to_owned(),
+            name: "Quick look".to_owned(),
+            state,
+            started: "2026-01-31T23:59:59Z".to_owned(),
+            ended: None,
+            progress: None,
+            sentence: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_filter_leaves_out_what_it_says() {
+        let one = run("20260131T235959Z", RunState::Passed);
+        let matches = |query: &str| {
+            let filter: Filter = serde_json::from_str(query).unwrap();
+            filter.matches(&one)
+        };
+        for query in [
+            "{}",
+            r#"{"state":"failed,passed"}"#,
+            r#"{"name":"quick"}"#,
+            r#"{"from":"2026-01-31T23:59:59Z"}"#,
+            r#"{"before":"20260201T000000Z"}"#,
+        ] {
+            assert!(matches(query), "{query}");
+        }
+        for query in [
+            r#"{"state":"failed"}"#,
+            r#"{"name":"slow"}"#,
+            r#"{"to":"2026-01-31T23:59:59Z"}"#,
+            r#"{"before":"20260131T235959Z"}"#,
+        ] {
+            assert!(!matches(query), "{query}");
+        }
+    }
+
+    #[test]
+    fn wrong_words_of_a_filter_are_refused_with_the_right_ones() {
+        for (query, words) in [
+            (r#"{"state":"done"}"#, "not_measured"),
+            (r#"{"limit":"0"}"#, "1 to 500"),
+            (r#"{"limit":"501"}"#, "1 to 500"),
+            (r#"{"colour":"blue"}"#, "unknown field"),
+        ] {
+            let error = serde_json::from_str::<Filter>(query).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        assert_eq!("passed,not_measured".parse::<States>().unwrap().to_string(), "passed,not_measured");
+    }
 }

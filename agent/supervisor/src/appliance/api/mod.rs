@@ -42,6 +42,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/isp/config.boot", get(isp::config_boot))
         .route("/v1/isp/config.boot/check", post(isp::check_config_boot))
         .route("/v1/runs", get(runs::runs).post(runs::start_run))
+        .route("/v1/runs/compare", get(runs::compare_runs))
         .route("/v1/runs/{id}", get(runs::run).delete(runs::stop_run))
         .route("/v1/runs/{id}/events", get(runs::run_events))
         .route("/v1/runs/{id}/record", get(runs::run_record))
@@ -70,6 +71,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         isp::config_boot,
         isp::check_config_boot,
         runs::runs,
+        runs::compare_runs,
         runs::start_run,
         runs::run,
         runs::stop_run,

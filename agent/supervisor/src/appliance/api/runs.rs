@@ -1,10 +1,11 @@
 //! Runs: ordered, watched, stopped, read.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
-use tbi_api::runs::{Order, Progress, Run};
+use tbi_api::runs::{Compare, Filter, Order, Progress, Run};
+use tbi_bench::compare::{self, Comparable, Comparison};
 use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, ApiJson};
 
@@ -12,10 +13,51 @@ use super::{Answer, Shared, whole};
 use crate::appliance::events;
 use crate::appliance::seams::RunRefused;
 
-/// All runs, newest first.
-#[utoipa::path(get, path = "/v1/runs", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Vec<Run>)))]
-pub(super) async fn runs(State(shared): State<Shared>) -> Json<Vec<Run>> {
-    Json(shared.appliance.runs().list())
+/// Runs, newest first.
+#[utoipa::path(get, path = "/v1/runs", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(Filter), responses(
+    (status = 200, body = Vec<Run>), (status = 400, description = "A filter is wrong", body = Problem),
+))]
+pub(super) async fn runs(State(shared): State<Shared>, Query(filter): Query<Filter>) -> Json<Vec<Run>> {
+    let all = shared.appliance.runs().list();
+    Json(all.into_iter().filter(|run| filter.matches(run)).take(filter.most()).collect())
+}
+
+/// Runs beside a baseline, with the change of each cost and its interval. Only runs that are over have a record to compare.
+#[utoipa::path(get, path = "/v1/runs/compare", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(Compare), responses(
+    (status = 200, body = Comparison),
+    (status = 400, description = "Which runs is not said, or too many are", body = Problem),
+    (status = 404, description = "No such run, or it has no record yet", body = Problem),
+))]
+pub(super) async fn compare_runs(
+    State(shared): State<Shared>,
+    Query(wanted): Query<Compare>,
+) -> Answer<Json<Comparison>> {
+    let ids: Vec<&str> = wanted.runs.split(',').filter(|id| !id.is_empty()).collect();
+    if ids.is_empty() || ids.len() > compare::MOST_RUNS {
+        let sentence = format!("'runs' has 1 to {} ids separated by commas, not {}", compare::MOST_RUNS, ids.len());
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "comparison-refused", sentence));
+    }
+    let baseline = record_of(&shared, &wanted.baseline).await?;
+    let mut others = Vec::new();
+    for id in ids {
+        others.push(record_of(&shared, id).await?);
+    }
+    Ok(Json(compare::compare(&baseline, &others)))
+}
+
+/// What a comparison needs of a record; one at a time, because a record has tens of megabytes.
+async fn record_of(shared: &Shared, id: &str) -> Answer<Comparable> {
+    known(shared, id)?;
+    let missing = || {
+        let sentence = format!("run {id} has no record that can be read; only a run that is over can be compared");
+        ApiError::new(StatusCode::NOT_FOUND, "not-written-yet", sentence)
+    };
+    let path = shared.appliance.runs().folder(id).ok_or_else(missing)?.join("run.json");
+    let reading = tokio::task::spawn_blocking(move || {
+        let file = std::io::BufReader::new(std::fs::File::open(path).ok()?);
+        serde_json::from_reader(file).inspect_err(|error| tracing::warn!(%error, "a record cannot be read")).ok()
+    });
+    reading.await.ok().flatten().ok_or_else(missing)
 }
 
 /// Starts a run.
