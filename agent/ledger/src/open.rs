@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::schema::{self, Kind};
-use crate::{Ledger, Past};
+use crate::{Ledger, Past, idempotency};
 
 /// Name of the file.
 pub const FILE: &str = "tbi.db";
@@ -195,6 +195,10 @@ fn make_ready(connection: &mut Connection, kind: &Kind) -> rusqlite::Result<()> 
     // stays as free pages in the file and as length of the log, so that later changes find their room even when the disk fills up.
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('room', hex(zeroblob(?1)))", [ROOM / 2])?;
     connection.execute("DELETE FROM meta WHERE key = 'room'", [])?;
+    // A later release may have done away with this table; then there is nothing of ours in it.
+    if connection.table_exists(None, "idempotency")? {
+        idempotency::release(connection)?;
+    }
     // The log begins anew at its present length.
     connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_row| Ok(()))
 }
@@ -232,18 +236,9 @@ fn bare_memory() -> Connection {
 
 /// Renames the file and what SQLite keeps beside it. The log goes along because it may hold what the file does not.
 fn move_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
-    let name = format!("{FILE}.corrupt-{}", now.strftime("%Y%m%dT%H%M%SZ"));
-    let free = |name: &str| !path.with_file_name(name).exists();
-    // A clock that stands still must not make a second corrupt file overwrite the first.
-    let name = (1..).map(|n| if n == 1 { name.clone() } else { format!("{name}-{n}") }).find(|name| free(name));
-    let to = path.with_file_name(name.unwrap_or_default());
+    let to = aside(path, "corrupt", now);
     for suffix in ["-wal", "-shm"] {
-        let beside = |path: &Path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
-        match fs::rename(beside(path), beside(&to)) {
+        match fs::rename(beside(path, suffix), beside(&to, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
@@ -251,6 +246,21 @@ fn move_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     fs::rename(path, &to)?;
     path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())?;
     Ok(to)
+}
+
+/// A name for a file that makes room. A clock that stands still must not make a second such file overwrite the first.
+pub(crate) fn aside(path: &Path, why: &str, now: Timestamp) -> PathBuf {
+    let name = format!("{FILE}.{why}-{}", now.strftime("%Y%m%dT%H%M%SZ"));
+    let free = |name: &str| !path.with_file_name(name).exists();
+    let name = (1..).map(|n| if n == 1 { name.clone() } else { format!("{name}-{n}") }).find(|name| free(name));
+    path.with_file_name(name.unwrap_or_default())
+}
+
+/// What SQLite keeps beside a file.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 fn is_full(error: &io::Error) -> bool {

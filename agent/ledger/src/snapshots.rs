@@ -2,8 +2,10 @@
 //! refused, so that two operators never overwrite each other unseen.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::change::int;
+use crate::error::Failed;
 use crate::{Ledger, LedgerError};
 
 /// Older versions than this many are forgotten: enough to see what was changed last, bounded for a box that runs for years.
@@ -49,7 +51,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`]; [`LedgerError::Changed`] when another version is in force.
     pub fn store_settings(&mut self, based_on: u64, body: &str, now: Timestamp) -> Result<Stored, LedgerError> {
-        store(&mut self.connection, Table::Settings, "store the settings", based_on, body, now)
+        self.change("store the settings", |db| store(db, Table::Settings, based_on, body, now))
     }
 
     /// Topology in force; `None` when none was ever stored.
@@ -65,7 +67,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`]; [`LedgerError::Changed`] when another version is in force.
     pub fn store_topology(&mut self, based_on: u64, body: &str, now: Timestamp) -> Result<Stored, LedgerError> {
-        store(&mut self.connection, Table::Topology, "store the topology", based_on, body, now)
+        self.change("store the topology", |db| store(db, Table::Topology, based_on, body, now))
     }
 }
 
@@ -80,33 +82,18 @@ fn newest(connection: &Connection, table: Table) -> rusqlite::Result<Option<Stor
         .optional()
 }
 
-fn store(
-    connection: &mut Connection,
-    table: Table,
-    doing: &'static str,
-    based_on: u64,
-    body: &str,
-    now: Timestamp,
-) -> Result<Stored, LedgerError> {
-    let failed = LedgerError::when;
-    // Immediate: the version is read under the lock under which the next one is written.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(doing))?;
-    let current = newest(&transaction, table).map_err(failed(doing))?.map_or(0, |stored| stored.version);
+/// The version is read under the lock under which the next one is written.
+fn store(db: &Connection, table: Table, based_on: u64, body: &str, now: Timestamp) -> Result<Stored, Failed> {
+    let current = newest(db, table)?.map_or(0, |stored| stored.version);
     if current != based_on {
-        return Err(LedgerError::Changed { based_on, current });
+        return Err(LedgerError::Changed { based_on, current }.into());
     }
     let stored = Stored { version: current + 1, changed: now.to_string(), body: body.to_owned() };
-    let version = i64::try_from(stored.version).unwrap_or(i64::MAX);
-    transaction
-        .execute(
-            &format!("INSERT INTO {} (version, changed, body) VALUES (?1, ?2, ?3)", table.name()),
-            (version, &stored.changed, body),
-        )
-        .map_err(failed(doing))?;
-    let forgotten = i64::try_from(stored.version.saturating_sub(KEPT)).unwrap_or(0);
-    transaction
-        .execute(&format!("DELETE FROM {} WHERE version <= ?1", table.name()), [forgotten])
-        .map_err(failed(doing))?;
-    transaction.commit().map_err(failed(doing))?;
+    db.execute(
+        &format!("INSERT INTO {} (version, changed, body) VALUES (?1, ?2, ?3)", table.name()),
+        (int(stored.version), &stored.changed, body),
+    )?;
+    let forgotten = int(stored.version.saturating_sub(KEPT));
+    db.execute(&format!("DELETE FROM {} WHERE version <= ?1", table.name()), [forgotten])?;
     Ok(stored)
 }

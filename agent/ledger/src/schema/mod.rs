@@ -6,7 +6,8 @@ use rusqlite::Connection;
 /// `PRAGMA application_id` of our files ("TBI1"), so that somebody else's database is never taken for ours.
 pub(crate) const APPLICATION_ID: i32 = 0x5442_4931;
 
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     -- The oldest schema version whose program can still work with this file.
     INSERT INTO meta VALUES ('readable_by', '1');
@@ -20,7 +21,9 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE ends (
         boot INTEGER PRIMARY KEY REFERENCES boots (number) ON DELETE CASCADE, ordered TEXT, clean INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-"];
+",
+    include_str!("v2.sql"),
+];
 
 /// Version this program writes.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
