@@ -80,7 +80,7 @@ impl fmt::Debug for NewAccount<'_> {
 }
 
 /// What to change; `None` leaves it.
-#[derive(Clone, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct AccountChange {
     /// Role.
     pub role: Option<String>,
@@ -90,8 +90,10 @@ pub struct AccountChange {
     pub password: Option<String>,
     /// TOTP secret; `Some(None)` takes the second factor away. The last used step begins anew.
     pub totp_secret: Option<Option<String>>,
-    /// Hashes of recovery codes, in place of the ones there were.
+    /// Hashes of recovery codes, in place of the ones there were. Alone it ends no session.
     pub recovery: Option<Vec<String>>,
+    /// Ends all sessions.
+    pub end_sessions: bool,
 }
 
 impl fmt::Debug for AccountChange {
@@ -184,8 +186,8 @@ impl Ledger {
             if let Some(recovery) = &change.recovery {
                 account.recovery = checked_recovery(recovery)?;
             }
-            let same = before == account && change.password.is_none();
-            if !same {
+            let other = Account { recovery: before.recovery.clone(), ..account.clone() };
+            if other != before || change.password.is_some() || change.end_sessions {
                 account.epoch += 1;
             }
             let had = administrators(db)?;

@@ -1,6 +1,7 @@
 //! `tbi-agent serve`: the daemon of an appliance. Opens what it knows, serves the API, carries changes out, and notes its orderly end.
 //!
-//! Tasks: the API (`tbi_daemon::serve`, which also gives the life signs), and one that carries changes out. Both end with SIGTERM.
+//! Tasks: the API (`tbi_daemon::serve`, which also gives the life signs), the dashboard's socket beside it, and one that carries changes out.
+//! All end with SIGTERM.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,9 +9,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use tbi_daemon::{DaemonArgs, Health, Shutdown};
+use tbi_daemon::{DaemonArgs, Health, Listener, Shutdown};
 use utoipa::OpenApi as _;
 
+use crate::appliance::access;
 use crate::appliance::api::{self, ApiDoc, Shared};
 use crate::appliance::node::{Appliance, Place, Seams};
 use crate::appliance::sysfs::Root;
@@ -18,6 +20,9 @@ use crate::bench::Bench;
 use crate::run::appliance::Directories;
 use crate::systemd::{SYSTEM_BUS, Systemd};
 
+/// Names of the sockets as systemd hands them over: those of their units.
+const AGENT_UNIT: &str = "tbi-agent.socket";
+const ACCESS_UNIT: &str = "tbi-access.socket";
 /// Threads that wait for the disk and the database at most; one hangs with a disk that hangs.
 const BLOCKING_THREADS: usize = 4;
 
@@ -36,6 +41,9 @@ pub(crate) struct ServeArgs {
     /// Bus on which systemd answers
     #[arg(long, value_name = "ADDRESS", default_value = SYSTEM_BUS)]
     bus: String,
+    /// Unix socket of the dashboard; not needed when systemd hands one over. Without either, nobody can log in
+    #[arg(long, value_name = "PATH")]
+    access_socket: Option<PathBuf>,
     #[command(flatten)]
     daemon: DaemonArgs,
 }
@@ -46,7 +54,11 @@ impl ServeArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         tbi_daemon::init_tracing("tbi-agent", &self.daemon.log);
         // The socket first: whoever connects waits in its queue while the rest is opened.
-        let listener = self.daemon.listener()?;
+        let listener = match Listener::named(AGENT_UNIT, None)? {
+            Some(listener) => listener,
+            None => self.daemon.listener()?,
+        };
+        let access = Listener::named(ACCESS_UNIT, self.access_socket.as_deref())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
@@ -73,14 +85,24 @@ impl ServeArgs {
             let router = api::router(shared);
             let serving = tbi_daemon::serve(listener, router, health, ApiDoc::openapi(), metrics, shutdown.clone());
             let changing = appliance.carry_out(waiting, shutdown.clone());
+            let dashboard = async {
+                match access {
+                    Some(access) => {
+                        let router = access::router(Arc::clone(&appliance));
+                        tbi_daemon::serve_beside(access, router, shutdown.clone()).await
+                    }
+                    None => Ok(()),
+                }
+            };
             let serving = async {
                 let served = serving.await;
                 // A socket that fails ends the other task as well.
                 shutdown.request();
                 served
             };
-            let (served, ()) = tokio::join!(serving, changing);
+            let (served, (), answered) = tokio::join!(serving, changing, dashboard);
             served?;
+            answered?;
             appliance.end().await;
             Ok(ExitCode::SUCCESS)
         })

@@ -43,6 +43,6 @@ pub use listener::{ListenError, Listener};
 pub use metrics::MetricsText;
 pub use notify::notify;
 pub use problem::{ApiError, ApiJson, problem};
-pub use server::{BODY_LIMIT, CORRELATION_HEADER, DRAIN_DEADLINE, ServeError, serve};
+pub use server::{BODY_LIMIT, CORRELATION_HEADER, DRAIN_DEADLINE, ServeError, serve, serve_beside};
 pub use shutdown::Shutdown;
 pub use sse::{BYE, HEARTBEAT, sse};

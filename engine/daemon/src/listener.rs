@@ -60,6 +60,22 @@ impl Listener {
         Self::bind(path.ok_or(ListenError::None)?)
     }
 
+    /// The socket systemd handed over under this name (`LISTEN_FDNAMES`, sd_listen_fds_with_names(3): the socket unit's name when the unit
+    /// gives no other), else a new one at `path`; `None` when there is neither.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn named(name: &str, path: Option<&Path>) -> Result<Option<Self>, ListenError> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        if let Some(index) = names.split(':').position(|handed_over| handed_over == name)
+            && let Some(socket) =
+                listenfd::ListenFd::from_env().take_unix_listener(index).map_err(ListenError::Activation)?
+        {
+            return Ok(Some(Self { socket, owned_path: None }));
+        }
+        path.map(Self::bind).transpose()
+    }
+
     /// A new socket at `path` with mode 0660; parent directories are made, a stale socket file is removed.
     ///
     /// # Errors

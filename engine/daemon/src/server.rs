@@ -87,6 +87,28 @@ pub async fn serve(
     Ok(())
 }
 
+/// Serves a second socket of the same daemon until `shutdown` is requested: the same frame around each request, nothing of the daemon's own
+/// (health, metrics, document, life signs), because [`serve`] has them.
+///
+/// # Errors
+/// [`ServeError`] when the socket fails.
+pub async fn serve_beside(listener: Listener, router: Router, shutdown: Shutdown) -> Result<(), ServeError> {
+    let socket = listener.for_tokio().map_err(ServeError::Socket)?;
+    let app = router.layer(DefaultBodyLimit::max(BODY_LIMIT)).layer(from_fn(frame));
+    let stop = shutdown.clone();
+    let stopping = async move { stop.requested().await };
+    let serving = axum::serve(socket, app).with_graceful_shutdown(stopping).into_future();
+    let drained_late = async {
+        shutdown.requested().await;
+        tokio::time::sleep(DRAIN_DEADLINE).await;
+    };
+    // Dropping an arm ends the server, which is what both ask for.
+    tokio::select! {
+        served = serving => served.map_err(ServeError::Accept),
+        () = drained_late => Ok(()),
+    }
+}
+
 fn app(
     router: Router,
     health: &Health,
@@ -142,8 +164,12 @@ fn common_metrics(health: &Health) -> String {
 }
 
 /// Around every request: correlation id in, span, panic to 500, problem documents, correlation id out.
-async fn frame(request: Request, next: Next) -> Response {
+async fn frame(mut request: Request, next: Next) -> Response {
     let id = correlation_id(request.headers().get(&CORRELATION_HEADER));
+    // Handlers see the id that is in the log and in the answer, also when it was made here.
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        request.headers_mut().insert(CORRELATION_HEADER, id);
+    }
     let span =
         tracing::info_span!("request", method = %request.method(), path = request.uri().path(), correlation_id = id);
     let answered = async move {

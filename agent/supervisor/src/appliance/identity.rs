@@ -3,19 +3,22 @@
 //! The private key stays in `<state>/secrets`: sealed to the TPM where there is one, else readable to the agent only. What is broken is moved
 //! aside, never deleted, and replaced, so that the box comes up; the sentence says that whoever trusted the old certificate must look again.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, date_time_ymd,
+    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SigningKey as _,
+    date_time_ymd,
 };
 use sha2::{Digest as _, Sha256};
 use tbi_api::health::State;
 use tbi_api::node::{Identity, KeyStorage};
 use tbi_daemon::{Access, replace_file};
+use tbi_ledger::{SignError, Signer};
 use x509_parser::pem::parse_x509_pem;
 
 use super::sealing::{SealError, Sealer};
@@ -28,7 +31,37 @@ const CERTIFICATE: &str = "node.crt";
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) identity: Identity,
+    /// What signs receipts and checkpoints of the audit chain.
+    pub(crate) key: Arc<NodeKey>,
     pub(crate) trouble: Option<(State, String)>,
+}
+
+/// The box's key at work. It signs and is never shown.
+pub(crate) struct NodeKey {
+    pair: KeyPair,
+    public: Vec<u8>,
+}
+
+impl NodeKey {
+    fn new(pair: KeyPair) -> Self {
+        Self { public: pair.subject_public_key_info(), pair }
+    }
+}
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeKey").finish_non_exhaustive()
+    }
+}
+
+impl Signer for NodeKey {
+    fn public_key(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.pair.sign(message).map_err(|error| SignError(error.to_string()))
+    }
 }
 
 /// No key can be made; only a broken random source does that.
@@ -85,7 +118,7 @@ pub(crate) async fn load(state: &Path, sealer: Option<&Sealer>, now: Timestamp) 
         tracing::warn!(%error, directory = %secrets.display(), "no directory for secrets");
     }
     let identity = certified(&secrets, &key, storage, &mut trouble)?;
-    Ok(Node { identity, trouble })
+    Ok(Node { identity, key: Arc::new(NodeKey::new(key)), trouble })
 }
 
 fn lost(why: &str) -> String {

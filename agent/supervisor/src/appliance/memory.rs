@@ -93,6 +93,11 @@ impl Memory {
         &self.in_force
     }
 
+    /// The database itself, for what is neither settings nor topology.
+    pub(crate) fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
     /// How the ledger was found.
     pub(crate) fn found(&self) -> &Found {
         &self.found

@@ -10,6 +10,7 @@
 //! Invariant: the API answers whatever is broken. A database that is corrupt, a disk that is full, a card that is missing and a topology
 //! that is wrong are sentences in its health, never a reason not to start.
 
+pub(crate) mod access;
 pub(crate) mod api;
 pub(crate) mod boot;
 pub(crate) mod capabilities;
@@ -28,4 +29,5 @@ pub(crate) mod settings;
 pub(crate) mod sysfs;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod verdict;

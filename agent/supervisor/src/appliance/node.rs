@@ -21,7 +21,8 @@ use tbi_bench::catalogue::Catalogue;
 use tbi_bench::isp::vyos;
 use tbi_bench::topology::Topology;
 use tbi_daemon::Shutdown;
-use tbi_ledger::Found;
+use tbi_ledger::audit::NewEntry;
+use tbi_ledger::{Found, Ledger, LedgerError, Signer};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::{Instant, timeout};
 
@@ -76,6 +77,7 @@ pub(crate) struct Appliance {
     last_look: AsyncMutex<Option<(Instant, Seen)>>,
     changes: mpsc::Sender<Changed>,
     reapply_trouble: Mutex<Option<String>>,
+    audit_trouble: Mutex<Option<String>>,
 }
 
 /// One look, with the cards there were.
@@ -133,6 +135,7 @@ impl Appliance {
             last_look: AsyncMutex::new(None),
             changes,
             reapply_trouble: Mutex::new(None),
+            audit_trouble: Mutex::new(None),
             place,
         };
         Ok((Arc::new(appliance), waiting))
@@ -367,6 +370,47 @@ impl Appliance {
     fn note(&self, what: Changed) {
         // Full means that enough waits to carry out this change, too: what is done is read when it is done.
         let _enough_waits = self.changes.try_send(what);
+    }
+
+    /// Asks the ledger on a blocking thread; the signer is the box's key.
+    pub(crate) async fn ledger<T: Send + 'static, E: From<Lost> + Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Ledger, &dyn Signer) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let key = Arc::clone(&self.node.key);
+        self.remembering(move |memory| ask(memory.ledger(), key.as_ref())).await
+    }
+
+    /// Notes that an entry could, or could not, be made in the audit chain.
+    pub(crate) fn note_audit(&self, trouble: Option<String>) {
+        *self.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Whether entries can be made; after one that could not, this tries with an entry that says so.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) async fn audit_works(&self) -> Result<(), String> {
+        let Some(trouble) = self.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
+            return Ok(());
+        };
+        let detail = serde_json::json!({ "why": trouble });
+        let resumed = self.ledger(move |ledger, key| {
+            let entry = NewEntry {
+                actor: "agent",
+                role: "none",
+                source: "local",
+                action: "audit.resume",
+                target: "a change before this one has no entry",
+                outcome: "done",
+                detail: &detail,
+                correlation: "",
+            };
+            ledger.append(&entry, key, Timestamp::now())
+        });
+        let resumed = resumed.await.map(|_entry| ()).map_err(|error: LedgerError| error.to_string());
+        self.note_audit(resumed.as_ref().err().cloned());
+        resumed
     }
 
     /// Asks the database on a blocking thread, and publishes what is in force after it.

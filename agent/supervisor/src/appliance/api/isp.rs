@@ -8,7 +8,7 @@ use tbi_api::isp::{Check, Isp, Root};
 use tbi_bench::control::Problem;
 use tbi_daemon::ApiError;
 
-use super::{Answer, Shared, whole};
+use super::{Answer, Shared};
 use crate::appliance::own_router::SlotError;
 
 /// Which router there is between device and personas, and what is in the slot for another.
@@ -32,7 +32,7 @@ pub(super) async fn isp(State(shared): State<Shared>) -> Json<Isp> {
 pub(super) async fn import_root(State(shared): State<Shared>, headers: HeaderMap, body: Body) -> Answer<Json<Root>> {
     let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let pieces = body.into_data_stream();
-    let imported = whole(async move { shared.appliance.import_root(announced, pieces).await }).await?;
+    let imported = shared.appliance.import_root(announced, pieces).await;
     imported.map(Json).map_err(slot_refused)
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn import_root(State(shared): State<Shared>, headers: HeaderMap
     (status = 507, description = "The state partition cannot be written", body = Problem),
 ))]
 pub(super) async fn remove_root(State(shared): State<Shared>) -> Answer<Json<Isp>> {
-    whole(async move { shared.appliance.remove_root().await }).await?.map(Json).map_err(slot_refused)
+    shared.appliance.remove_root().await.map(Json).map_err(slot_refused)
 }
 
 /// The configuration that a router in the slot is given, made from the topology in force.

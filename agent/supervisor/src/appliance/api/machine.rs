@@ -1,8 +1,9 @@
 //! What the box is, how it is, and what it is told to be: one handler for each path.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use http::StatusCode;
+use serde_json::json;
 use tbi_api::hardware::Hardware;
 use tbi_api::health::Health;
 use tbi_api::node::{Capabilities, Identity};
@@ -13,9 +14,10 @@ use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, ApiJson};
 use tbi_ledger::LedgerError;
 
-use super::{Answer, Shared, whole};
+use super::{Answer, Shared};
 use crate::appliance::memory::ChangeError;
 use crate::appliance::node::PowerError;
+use crate::appliance::trail::Detail;
 
 /// What a person in front of the box wants to know first.
 #[utoipa::path(get, path = "/v1/status", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Status)))]
@@ -63,8 +65,11 @@ pub(super) async fn settings(State(shared): State<Shared>) -> Json<Snapshot> {
 pub(super) async fn change_settings(
     State(shared): State<Shared>,
     ApiJson(change): ApiJson<Change>,
-) -> Answer<Json<Snapshot>> {
-    whole(async move { shared.appliance.change_settings(change).await }).await?.map(Json).map_err(refused)
+) -> Answer<(Extension<Detail>, Json<Snapshot>)> {
+    let before = shared.appliance.in_force().snapshot.settings.clone();
+    let after = shared.appliance.change_settings(change).await.map_err(refused)?;
+    let detail = json!({ "before": before, "after": after.settings, "version": after.version });
+    Ok((Extension(Detail(detail)), Json(after)))
 }
 
 /// Topology as it was stored, also when it cannot be used; the component `topology` of the health says so then.
@@ -82,10 +87,12 @@ pub(super) async fn topology(State(shared): State<Shared>) -> Json<TopologyText>
 pub(super) async fn change_topology(
     State(shared): State<Shared>,
     ApiJson(text): ApiJson<TopologyText>,
-) -> Answer<Json<TopologyText>> {
+) -> Answer<(Extension<Detail>, Json<TopologyText>)> {
+    let before = shared.appliance.in_force().stored_topology.clone();
     let yaml = text.yaml.clone();
-    whole(async move { shared.appliance.change_topology(yaml).await }).await?.map_err(refused)?;
-    Ok(Json(text))
+    shared.appliance.change_topology(yaml).await.map_err(refused)?;
+    let detail = json!({ "before": before, "after": text.yaml });
+    Ok((Extension(Detail(detail)), Json(text)))
 }
 
 /// Restarts the machine or switches it off.
@@ -97,10 +104,11 @@ pub(super) async fn change_topology(
 pub(super) async fn order_power(
     State(shared): State<Shared>,
     ApiJson(order): ApiJson<power::Order>,
-) -> Answer<(StatusCode, Json<power::Order>)> {
+) -> Answer<(StatusCode, Extension<Detail>, Json<power::Order>)> {
     let ordered = order.clone();
-    let asked = whole(async move { shared.appliance.power(ordered).await }).await?;
-    asked.map(|()| (StatusCode::ACCEPTED, Json(order))).map_err(|error| {
+    let asked = shared.appliance.power(ordered).await;
+    let detail = Extension(Detail(json!({ "order": order })));
+    asked.map(|()| (StatusCode::ACCEPTED, detail, Json(order))).map_err(|error| {
         let (status, code) = match &error {
             PowerError::Reason => (StatusCode::UNPROCESSABLE_ENTITY, "reason-refused"),
             PowerError::Refused(_) => (StatusCode::SERVICE_UNAVAILABLE, "power-refused"),

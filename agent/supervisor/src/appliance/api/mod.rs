@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
-use http::StatusCode;
 use tbi_api::runs::Progress;
 use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, MetricsText, Shutdown};
 use utoipa::OpenApi;
 
 use super::node::Appliance;
+use super::trail::trail;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -48,6 +49,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/runs/{id}/record", get(runs::run_record))
         .route("/v1/runs/{id}/report", get(runs::run_report))
         .route("/v1/power", post(machine::order_power))
+        .route_layer(from_fn_with_state(Arc::clone(&shared.appliance), trail))
         .with_state(shared)
 }
 
@@ -95,15 +97,4 @@ pub(crate) fn metrics(appliance: &Appliance) -> String {
         &[(&[], appliance.in_force().snapshot.version)],
     );
     text.into_text()
-}
-
-/// In a task of its own: a caller that hangs up must not leave half a change.
-async fn whole<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Answer<T> {
-    tokio::spawn(work).await.map_err(|_| {
-        ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "the change ended unexpectedly; look at what is in force and ask again",
-        )
-    })
 }

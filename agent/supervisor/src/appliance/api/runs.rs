@@ -9,7 +9,7 @@ use tbi_bench::compare::{self, Comparable, Comparison};
 use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, ApiJson};
 
-use super::{Answer, Shared, whole};
+use super::{Answer, Shared};
 use crate::appliance::events;
 use crate::appliance::seams::RunRefused;
 
@@ -71,7 +71,7 @@ pub(super) async fn start_run(
     State(shared): State<Shared>,
     ApiJson(order): ApiJson<Order>,
 ) -> Answer<(StatusCode, Json<Run>)> {
-    let started = whole(async move { shared.appliance.runs().start(order).await }).await?;
+    let started = shared.appliance.runs().start(order).await;
     started.map(|run| (StatusCode::ACCEPTED, Json(run))).map_err(|error| {
         let (status, code) = match &error {
             RunRefused::UnderWay { .. } => (StatusCode::CONFLICT, "run-under-way"),

@@ -1,0 +1,1 @@
+//! The access socket as the dashboard meets it.
