@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::preflight::Bypass;
+
 /// Asks for a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -12,6 +14,9 @@ pub struct Order {
     /// A plan in the words of a plan file; everything left out takes the profile's default.
     #[schema(value_type = Option<Object>)]
     pub plan: Option<serde_json::Value>,
+    /// Goes on although a pre-flight check fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preflight_bypass: Option<Bypass>,
 }
 
 /// How long a run takes.
