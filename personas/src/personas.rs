@@ -11,7 +11,7 @@ use tbi_bench::wire;
 use tbi_daemon::{Health, Shutdown};
 
 use crate::answer;
-use crate::ca::{Authority, CaError};
+use crate::ca::{Authority, BACKDATE, CaError, DAY, LEAF_DAYS};
 use crate::config::Config;
 use crate::counters::{Counters, Totals};
 use crate::site::{SiteError, Sites};
@@ -21,6 +21,7 @@ use crate::worker::{self, Worker};
 /// Running personas.
 pub struct Personas {
     authority: Authority,
+    leaves_valid: (i64, i64),
     sites: usize,
     port: u16,
     counters: Vec<Arc<Counters>>,
@@ -55,6 +56,7 @@ impl Personas {
     pub fn start(config: &Config, now: i64, health: &Health, shutdown: &Shutdown) -> Result<Self, StartError> {
         let authority = Authority::open(&config.ca_dir, config.key, now)?;
         let sites = Arc::new(Sites::build(config, &authority, now)?);
+        let leaves_valid = (now - BACKDATE, now + LEAF_DAYS * DAY);
         answer::prepare();
         raise_descriptor_limit();
         let (sockets, port) = sockets::open(config.workers, config.port)?;
@@ -87,7 +89,7 @@ impl Personas {
                 .map_err(StartError::Worker)?;
         }
         tracing::info!(sites = count, workers = threads.len(), port, "personas listen");
-        Ok(Self { authority, sites: count, port, counters, threads: std::sync::Mutex::new(threads) })
+        Ok(Self { authority, leaves_valid, sites: count, port, counters, threads: std::sync::Mutex::new(threads) })
     }
 
     /// Port of all sites, TCP and UDP.
@@ -106,6 +108,12 @@ impl Personas {
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// When their leaves are valid: from and until, Unix seconds. All were signed at one moment.
+    #[must_use]
+    pub fn leaves_valid(&self) -> (i64, i64) {
+        self.leaves_valid
     }
 
     /// Waits for the workers after shutdown was requested; they drain with a deadline of their own.

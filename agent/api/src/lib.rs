@@ -37,6 +37,7 @@ pub mod health;
 pub mod isp;
 pub mod node;
 pub mod power;
+pub mod preflight;
 pub mod runs;
 pub mod settings;
 pub mod status;

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::preflight::Bypass;
+
 /// Asks for a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -16,6 +18,9 @@ pub struct Order {
     /// A plan in the words of a plan file; everything left out takes the profile's default.
     #[schema(value_type = Option<Object>)]
     pub plan: Option<serde_json::Value>,
+    /// Goes on although a pre-flight check fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preflight_bypass: Option<Bypass>,
 }
 
 /// How long a run takes.

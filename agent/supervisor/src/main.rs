@@ -8,6 +8,7 @@ mod gate;
 mod lab_exec;
 mod network;
 mod network_command;
+mod preflight;
 mod process;
 mod run;
 mod sandbox;

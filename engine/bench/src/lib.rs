@@ -19,6 +19,7 @@ pub mod netplan;
 pub mod object;
 pub mod phases;
 pub mod plan;
+pub mod preflight;
 pub mod proof;
 pub mod protocol;
 pub mod quic_class;

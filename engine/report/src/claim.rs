@@ -285,6 +285,11 @@ pub(crate) fn all_indicative(record: &RunRecord) -> bool {
     costs.peek().is_some() && costs.all(|cost| cost.indicative)
 }
 
+/// Whether the run began by order of an operator rather than because its pre-flight checks passed.
+pub(crate) fn bypassed(record: &RunRecord) -> bool {
+    record.preflight.as_ref().is_some_and(|preflight| preflight.bypass.is_some())
+}
+
 /// Labels under which the whole run stands, most important first.
 pub(crate) fn labels(record: &RunRecord) -> Vec<String> {
     let mut labels = Vec::new();
@@ -298,6 +303,9 @@ pub(crate) fn labels(record: &RunRecord) -> Vec<String> {
         labels.push("no bench certificate".to_owned());
     } else if record.certificate.as_ref().is_some_and(|certificate| !certificate.holds) {
         labels.push("bench certificate does not hold".to_owned());
+    }
+    if bypassed(record) {
+        labels.push("pre-flight bypassed".to_owned());
     }
     let pairs =
         record.results.iter().filter_map(|row| row.cost).filter(|cost| cost.indicative).map(|cost| cost.pairs).min();

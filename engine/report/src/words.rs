@@ -87,10 +87,14 @@ pub(crate) fn status(status: RunStatus) -> &'static str {
 
 /// The verdict in one sentence; when nothing is claimed, with the decisive reason, which the record has first.
 pub(crate) fn verdict_sentence(record: &RunRecord) -> String {
+    let bypassed = if crate::claim::bypassed(record) { ", with its pre-flight bypassed" } else { "" };
     match (record.verdict, record.thresholds.len()) {
-        (Verdict::Passed, 0) => "The run is valid; the plan sets no thresholds.".to_owned(),
-        (Verdict::Passed, _) => "The run is valid and every threshold of the plan holds.".to_owned(),
-        (Verdict::Failed, _) => "The run is valid, but a threshold of the plan is broken.".to_owned(),
+        (Verdict::Passed, 0) => format!("The run is valid{bypassed}; the plan sets no thresholds."),
+        (Verdict::Passed, _) if bypassed.is_empty() => {
+            "The run is valid and every threshold of the plan holds.".to_owned()
+        }
+        (Verdict::Passed, _) => format!("The run is valid{bypassed}, and every threshold of the plan holds."),
+        (Verdict::Failed, _) => format!("The run is valid{bypassed}, but a threshold of the plan is broken."),
         (Verdict::NotMeasured, _) => match record.reasons.first() {
             Some(reason) => format!("No cost is claimed: {reason}"),
             None => "No cost is claimed, and the record does not say why.".to_owned(),

@@ -23,7 +23,7 @@ pub(crate) use leaf::{Leaf, LeafKeys};
 
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca.key";
-const DAY: i64 = 86_400;
+pub(crate) const DAY: i64 = 86_400;
 /// Long enough that an appliance in the field does not meet its end, short enough that the end exists.
 const CA_DAYS: i64 = 3650;
 /// Leaves are made at each start; no process runs longer.

@@ -166,6 +166,11 @@ impl Appliance {
         Life::appliance(self.inner.site.isp())
     }
 
+    /// Ranges of the bench.
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.inner.site.topology
+    }
+
     /// What runs, and how each unit ended last.
     pub(crate) fn standing(&self) -> Standing {
         self.inner.programs.standing()

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tbi_api::preflight::Bypass;
 use tbi_api::runs::{Order, Profile, Run, RunState};
 use tbi_bench::netplan::Path;
 use tbi_bench::topology::Topology;
 use tokio::time::timeout;
 
 use super::appliance::{Appliance, AppliancePaths, Directories, Site};
+use super::authorize::Developer;
 use super::desk::{DeskError, RunDesk};
 use super::place::PathLayer as _;
 use crate::appliance::seams::ChosenRouter;
@@ -63,7 +65,12 @@ fn units(engine: String, reference: String) -> Vec<(&'static str, String)> {
 }
 
 fn quick() -> Order {
-    Order { profile: Profile::Quick, plan: None }
+    let reason = "the stand-ins only say that they are ready".to_owned();
+    Order { preflight_bypass: Some(Bypass { reason }), ..unbypassed() }
+}
+
+fn unbypassed() -> Order {
+    Order { profile: Profile::Quick, ..Order::default() }
 }
 
 async fn over(desk: &RunDesk, run: &Run) -> Run {
@@ -73,7 +80,7 @@ async fn over(desk: &RunDesk, run: &Run) -> Run {
 
 /// The desk is as usable as before: another run can be ordered and ends, too.
 async fn usable(desk: &RunDesk) {
-    until("the desk is free", || !matches!(desk.start(&quick()), Err(DeskError::UnderWay { .. }))).await;
+    until("the desk is free", || !matches!(desk.start(&quick(), "local"), Err(DeskError::UnderWay { .. }))).await;
     let run = desk.list().into_iter().next().unwrap();
     drop(desk.stop(&run.id));
     over(desk, &run).await;
@@ -146,9 +153,9 @@ fn a_workload_killed_during_a_run_ends_it_with_its_name() {
     in_namespaces("run::appliance_tests::a_workload_killed_during_a_run_ends_it_with_its_name", || async {
         let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/sleep 4717"))).await;
         let appliance = appliance(SOON, false);
-        let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance)).unwrap();
-        let run = desk.start(&quick()).unwrap();
-        assert!(matches!(desk.start(&quick()), Err(DeskError::UnderWay { id }) if id == run.id));
+        let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance), Arc::new(Developer)).unwrap();
+        let run = desk.start(&quick(), "local").unwrap();
+        assert!(matches!(desk.start(&quick(), "local"), Err(DeskError::UnderWay { id }) if id == run.id));
         let mut watch = desk.watch(&run.id).unwrap();
         timeout(SOON, watch.wait_for(|run| run.state == RunState::Running)).await.unwrap().unwrap();
         let states = appliance.standing().states;
@@ -166,7 +173,7 @@ fn a_workload_killed_during_a_run_ends_it_with_its_name() {
         assert_eq!(record["id"], run.id.as_str());
         usable(&desk).await;
         // What a new agent reads from the folders is what this one knew.
-        let again = RunDesk::open(RUNS.into(), appliance).unwrap();
+        let again = RunDesk::open(RUNS.into(), appliance, Arc::new(Developer)).unwrap();
         assert_eq!(again.get(&run.id), desk.get(&run.id));
     });
 }
@@ -175,8 +182,9 @@ fn a_workload_killed_during_a_run_ends_it_with_its_name() {
 fn a_workload_that_never_becomes_ready_ends_the_run_with_its_name() {
     in_namespaces("run::appliance_tests::a_workload_that_never_becomes_ready_ends_the_run_with_its_name", || async {
         let _stand = Stand::with(&units(service("/bin/sleep 4718"), oneshot("/bin/true"))).await;
-        let desk = RunDesk::open(RUNS.into(), appliance(Duration::from_millis(1500), false)).unwrap();
-        let run = desk.start(&quick()).unwrap();
+        let desk =
+            RunDesk::open(RUNS.into(), appliance(Duration::from_millis(1500), false), Arc::new(Developer)).unwrap();
+        let run = desk.start(&quick(), "local").unwrap();
         let ended = over(&desk, &run).await;
         assert_eq!(ended.state, RunState::Interrupted);
         assert!(ended.sentence.contains("engine"), "{}", ended.sentence);
@@ -189,8 +197,8 @@ fn a_stopped_run_and_one_whose_agent_was_killed_are_interrupted() {
     in_namespaces("run::appliance_tests::a_stopped_run_and_one_whose_agent_was_killed_are_interrupted", || async {
         let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/sleep 4719"))).await;
         let appliance = appliance(SOON, false);
-        let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance)).unwrap();
-        let run = desk.start(&quick()).unwrap();
+        let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance), Arc::new(Developer)).unwrap();
+        let run = desk.start(&quick(), "local").unwrap();
         desk.stop(&run.id).unwrap();
         let ended = over(&desk, &run).await;
         assert_eq!(ended.state, RunState::Interrupted);
@@ -203,7 +211,7 @@ fn a_stopped_run_and_one_whose_agent_was_killed_are_interrupted() {
         let plan = tbi_bench::plan::Plan::of_profile(tbi_bench::plan::Profile::Quick);
         fs::write(cut.join("plan.json"), serde_json::to_string(&plan).unwrap()).unwrap();
         fs::write(cut.join("blocks.jsonl"), "").unwrap();
-        let again = RunDesk::open(RUNS.into(), appliance).unwrap();
+        let again = RunDesk::open(RUNS.into(), appliance, Arc::new(Developer)).unwrap();
         let closed = again.get("20260131T235959Z").unwrap();
         assert_eq!(closed.state, RunState::Interrupted);
         assert!(closed.sentence.contains("The agent was killed"), "{}", closed.sentence);
@@ -218,8 +226,8 @@ fn a_full_disk_refuses_a_run_and_leaves_the_desk_usable() {
         fs::create_dir_all("/run/state").unwrap();
         let small = Some("size=1m");
         nix::mount::mount(Some("tmpfs"), "/run/state", Some("tmpfs"), nix::mount::MsFlags::empty(), small).unwrap();
-        let desk = RunDesk::open(RUNS.into(), appliance(SOON, false)).unwrap();
-        let error = desk.start(&quick()).unwrap_err().to_string();
+        let desk = RunDesk::open(RUNS.into(), appliance(SOON, false), Arc::new(Developer)).unwrap();
+        let error = desk.start(&quick(), "local").unwrap_err().to_string();
         assert!(error.contains("is full") && error.contains("deleting runs"), "{error}");
         assert_eq!(desk.list(), []);
         let larger = Some("size=64m");
@@ -232,8 +240,8 @@ fn a_full_disk_refuses_a_run_and_leaves_the_desk_usable() {
 fn a_device_outside_the_box_is_refused_with_a_sentence() {
     in_namespaces("run::appliance_tests::a_device_outside_the_box_is_refused_with_a_sentence", || async {
         let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/true"))).await;
-        let desk = RunDesk::open(RUNS.into(), appliance(SOON, true)).unwrap();
-        let run = desk.start(&quick()).unwrap();
+        let desk = RunDesk::open(RUNS.into(), appliance(SOON, true), Arc::new(Developer)).unwrap();
+        let run = desk.start(&quick(), "local").unwrap();
         let ended = over(&desk, &run).await;
         assert!(ended.sentence.contains("the device under test is outside the box"), "{}", ended.sentence);
     });
@@ -263,8 +271,8 @@ fn a_path_that_cannot_be_laid_says_why_in_the_words_of_who_tried() {
         // A run ordered now says so, and so does the box.
         fs::write("/run/said", said).unwrap();
         let appliance = appliance(SOON, false);
-        let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance)).unwrap();
-        let ended = over(&desk, &desk.start(&quick()).unwrap()).await;
+        let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance), Arc::new(Developer)).unwrap();
+        let ended = over(&desk, &desk.start(&quick(), "local").unwrap()).await;
         assert!(ended.sentence.contains("the trunk has no carrier"), "{}", ended.sentence);
         until("the box says so, too", || appliance.trouble().is_some_and(|why| why.contains("no carrier"))).await;
     });

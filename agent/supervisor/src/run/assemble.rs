@@ -2,9 +2,11 @@
 
 use tbi_bench::analysis::{self, Evidence};
 use tbi_bench::plan::Plan;
+use tbi_bench::preflight::Preflight;
 use tbi_bench::record::{DutRecord, Environment, RECORD_VERSION, RunRecord, Tool};
 use tbi_dut::DutIdentity;
 
+use super::admission::Admission;
 use super::drive::Harvest;
 
 /// What the record says beside the harvest.
@@ -22,6 +24,8 @@ pub(crate) struct Facts {
     pub identity: Option<DutIdentity>,
     /// Machine.
     pub environment: Environment,
+    /// What let it begin.
+    pub admission: Admission,
 }
 
 /// Makes the record.
@@ -37,6 +41,12 @@ pub(crate) fn record(plan: Plan, harvest: Harvest, facts: Facts) -> RunRecord {
         proof: &proof,
         certificate: certificate.as_ref(),
     });
+    let mut reasons = conclusion.reasons;
+    let Admission { preflight, authorization } = facts.admission;
+    if let Some(caution) = preflight.as_ref().and_then(Preflight::caution) {
+        // The decisive reason of a run that claims nothing stays first.
+        reasons.insert(usize::from(!conclusion.valid).min(reasons.len()), caution);
+    }
     let identity = facts.identity;
     let field =
         |pick: fn(&DutIdentity) -> &String| identity.as_ref().map_or_else(String::new, |device| pick(device).clone());
@@ -52,7 +62,7 @@ pub(crate) fn record(plan: Plan, harvest: Harvest, facts: Facts) -> RunRecord {
         },
         status: conclusion.status,
         valid: conclusion.valid,
-        reasons: conclusion.reasons,
+        reasons,
         verdict: conclusion.verdict,
         thresholds: conclusion.thresholds,
         results,
@@ -70,6 +80,8 @@ pub(crate) fn record(plan: Plan, harvest: Harvest, facts: Facts) -> RunRecord {
             configurations: harvest.configurations,
         },
         environment: facts.environment,
+        preflight,
+        authorization,
         plan,
     }
 }

@@ -9,14 +9,22 @@ const STEP: Duration = Duration::from_millis(500);
 /// Both clocks at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clocks {
-    wall: SystemTime,
-    monotonic: Instant,
+    pub(crate) wall: SystemTime,
+    pub(crate) monotonic: Instant,
 }
 
 impl Clocks {
     /// Now.
     pub(crate) fn now() -> Self {
         Self { wall: SystemTime::now(), monotonic: Instant::now() }
+    }
+
+    /// The wall clock, Unix seconds.
+    pub(crate) fn unix(&self) -> i64 {
+        match self.wall.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |seconds| -seconds),
+        }
     }
 
     /// A sentence when the wall clock was stepped between `self` and `later`.

@@ -9,10 +9,11 @@ use tbi_bench::campaign::{Outcome, Stop, sequence};
 use tbi_bench::plan::{Plan, PlanFile, PlanFormat, Profile};
 use tbi_bench::record::{BlockRecord, RunRecord};
 
+use super::admission::Admission;
 use super::assemble::{self, Facts};
 use super::drive::Harvest;
 use super::environment::{self, Life};
-use super::journal::{self, JournalError};
+use super::journal::{self, ADMISSION, JournalError};
 
 /// Why a folder cannot be closed. Names it and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,9 @@ pub(crate) fn close(dir: &Path, life: &Life) -> Result<RunRecord, CloseError> {
     // The last line may be torn: the agent died while it wrote.
     let blocks: Vec<BlockRecord> =
         read("blocks.jsonl")?.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
-    let record = interrupted(plan, blocks, began(dir), life);
+    // A run that was killed before it was let to begin has none.
+    let admission = read(ADMISSION).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let record = interrupted(plan, blocks, admission, began(dir), life);
     journal::write_final(dir, &tbi_report::json(&record)?, Some(&tbi_report::html(&record)?))?;
     Ok(record)
 }
@@ -89,7 +92,13 @@ fn began(dir: &Path) -> jiff::Timestamp {
     written.and_then(|time| jiff::Timestamp::try_from(time).ok()).unwrap_or_else(jiff::Timestamp::now)
 }
 
-fn interrupted(plan: Plan, blocks: Vec<BlockRecord>, began: jiff::Timestamp, life: &Life) -> RunRecord {
+fn interrupted(
+    plan: Plan,
+    blocks: Vec<BlockRecord>,
+    admission: Admission,
+    began: jiff::Timestamp,
+    life: &Life,
+) -> RunRecord {
     let sentence = format!(
         "The agent was killed after {} of {} blocks; what was measured before is kept without its histograms, {}.",
         blocks.len(),
@@ -108,6 +117,7 @@ fn interrupted(plan: Plan, blocks: Vec<BlockRecord>, began: jiff::Timestamp, lif
             adapter: "practice",
             identity: None,
             environment,
+            admission,
         },
     )
 }
@@ -118,6 +128,7 @@ mod tests {
 
     use super::*;
     use crate::run::journal::Journal;
+    use tbi_bench::preflight::{Bypass, Preflight};
     use tbi_bench::protocol::Arm;
     use tbi_bench::record::{RunStatus, Verdict};
     use tbi_bench::units::Span;
@@ -139,6 +150,11 @@ mod tests {
         };
         journal.append(&block).unwrap();
         assert!(matches!(close(dir.path(), &Life::lab()), Err(CloseError::UnderWay(_))), "its agent lives");
+        let preflight = Preflight {
+            checks: Vec::new(),
+            bypass: Some(Bypass::new("the clock is known to be dead", "anna").unwrap()),
+        };
+        journal.admit(&Admission { preflight: Some(preflight.clone()), authorization: None }).unwrap();
         drop(journal);
         let torn = dir.path().join("blocks.jsonl");
         fs::write(&torn, fs::read_to_string(&torn).unwrap() + "{\"index\":1,\"ar").unwrap();
@@ -147,6 +163,8 @@ mod tests {
         assert_eq!((record.status, record.verdict), (RunStatus::Interrupted, Verdict::NotMeasured));
         assert_eq!(record.blocks, [block]);
         assert!(record.reasons[0].contains("killed after 1 of 6 blocks"), "{:?}", record.reasons);
+        assert_eq!(record.preflight, Some(preflight));
+        assert!(record.reasons[1].starts_with("Pre-flight bypassed by anna"), "{:?}", record.reasons);
         assert!(dir.path().join("run.json").exists() && dir.path().join("report.html").exists());
         assert!(close(dir.path(), &Life::lab()).unwrap_err().to_string().contains("has a run.json already"));
     }

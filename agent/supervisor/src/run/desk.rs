@@ -11,11 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Deserialize;
 use tbi_api::runs::{self, Run, RunState};
 use tbi_bench::plan::{Plan, PlanError, PlanFile, PlanFormat, Profile};
+use tbi_bench::preflight::{Bypass, ReasonError};
 use tbi_bench::record::{RunStatus, Verdict};
 use tbi_daemon::Shutdown;
 use tokio::sync::watch;
 
+use super::admission::Applicant;
 use super::appliance::Appliance;
+use super::authorize::Authorizer;
+use super::clock::Clocks;
 use super::journal::{self, Journal, JournalError};
 use super::progress::Sink;
 use super::{KeepError, Terms, close, id_of, keep, measure, record_of};
@@ -44,6 +48,9 @@ pub(crate) enum DeskError {
     /// Not a plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A bypass of the pre-flight gate without a reason that can be printed.
+    #[error(transparent)]
+    Bypass(#[from] ReasonError),
     /// No folder for it.
     #[error(
         "the run cannot be kept ({why}); free space on the state partition by deleting runs, or give the box a larger disk"
@@ -60,12 +67,18 @@ pub(crate) struct RunDesk {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     appliance: Arc<Appliance>,
+    authorizer: Arc<dyn Authorizer>,
     /// Folder with one folder for each run.
     runs: PathBuf,
     book: Mutex<Book>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("runs", &self.runs).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,11 +89,15 @@ struct Book {
 }
 
 impl RunDesk {
-    /// A desk over the folder `runs`. Runs whose agent was killed are closed first.
+    /// A desk over the folder `runs`, whose runs `authorizer` allows. Runs whose agent was killed are closed first.
     ///
     /// # Errors
     /// When the folder cannot be made or read.
-    pub(crate) fn open(runs: PathBuf, appliance: Arc<Appliance>) -> Result<Self, DeskError> {
+    pub(crate) fn open(
+        runs: PathBuf,
+        appliance: Arc<Appliance>,
+        authorizer: Arc<dyn Authorizer>,
+    ) -> Result<Self, DeskError> {
         fs::create_dir_all(&runs).map_err(|error| DeskError::Keep { why: format!("{}: {error}", runs.display()) })?;
         close::all_in(&runs, Path::new(""), &appliance.life());
         let mut book = Book::default();
@@ -89,15 +106,16 @@ impl RunDesk {
                 book.runs.insert(run.id.clone(), watch::Sender::new(run));
             }
         }
-        Ok(Self { inner: Arc::new(Inner { appliance, runs, book: Mutex::new(book) }) })
+        Ok(Self { inner: Arc::new(Inner { appliance, authorizer, runs, book: Mutex::new(book) }) })
     }
 
-    /// Begins a run.
+    /// Begins a run that `actor` ordered.
     ///
     /// # Errors
     /// [`DeskError`]; nothing has begun then.
-    pub(crate) fn start(&self, order: &runs::Order) -> Result<Run, DeskError> {
+    pub(crate) fn start(&self, order: &runs::Order, actor: &str) -> Result<Run, DeskError> {
         let plan = plan_of(order)?;
+        let bypass = order.preflight_bypass.as_ref().map(|bypass| Bypass::new(&bypass.reason, actor)).transpose()?;
         let mut book = self.inner.book();
         if let Some((id, _)) = &book.under_way {
             return Err(DeskError::UnderWay { id: id.clone() });
@@ -123,9 +141,17 @@ impl RunDesk {
         let stop = Shutdown::new();
         book.runs.insert(id.clone(), watch::Sender::new(run.clone()));
         book.under_way = Some((id.clone(), stop.clone()));
+        let applicant = Applicant {
+            id: id.clone(),
+            actor: actor.to_owned(),
+            bypass,
+            topology: self.inner.appliance.topology().clone(),
+            authorizer: Arc::clone(&self.inner.authorizer),
+            since: Clocks::now(),
+        };
         let end = End { inner: Arc::clone(&self.inner), id };
         // Its end is told by the guard, even when it panics; it ends with the campaign, which has deadlines everywhere.
-        tokio::spawn(conduct(end, plan, journal, started, stop));
+        tokio::spawn(conduct(end, plan, journal, started, stop, applicant));
         Ok(run)
     }
 
@@ -206,7 +232,14 @@ impl Drop for End {
     }
 }
 
-async fn conduct(end: End, plan: Plan, mut journal: Journal, started: jiff::Timestamp, stop: Shutdown) {
+async fn conduct(
+    end: End,
+    plan: Plan,
+    mut journal: Journal,
+    started: jiff::Timestamp,
+    stop: Shutdown,
+    applicant: Applicant,
+) {
     let (inner, id) = (Arc::clone(&end.inner), end.id.clone());
     let teller = (Arc::clone(&inner), id.clone());
     let tell = move |progress: runs::Progress| {
@@ -215,7 +248,7 @@ async fn conduct(end: End, plan: Plan, mut journal: Journal, started: jiff::Time
             run.progress = Some(progress);
         });
     };
-    let terms = Terms { stop, life: inner.appliance.life(), sink: Sink::Tell(Box::new(tell)) };
+    let terms = Terms { stop, life: inner.appliance.life(), sink: Sink::Tell(Box::new(tell)), applicant };
     let up = async { inner.appliance.up(&plan).await.map(|up| (up, ())) };
     let (measured, _) = measure(&plan, &mut journal, terms, up).await;
     let record = record_of(plan, measured, id.clone(), started);

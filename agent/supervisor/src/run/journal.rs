@@ -1,4 +1,4 @@
-//! Where a run is kept while it runs: a folder with `plan.json`, `blocks.jsonl` (one line per finished block, on disk before the next
+//! Where a run is kept while it runs: a folder with `plan.json`, `admission.json` (what let it begin), `blocks.jsonl` (one line per finished block, on disk before the next
 //! begins), and at the end `run.json` and `report.html`.
 //!
 //! A run is never lost to a full disk: room for the final files is reserved at the start and given back just before they are written. The
@@ -15,10 +15,15 @@ use tbi_bench::plan::Plan;
 use tbi_bench::record::BlockRecord;
 use tbi_daemon::{Access, ReplaceError, replace_file};
 
+use super::admission::Admission;
+
 /// Bytes reserved for `run.json` and `report.html` at least; a short campaign needs about a tenth.
 const LEAST_ROOM: i64 = 32 << 20;
 /// Bytes that a second of a trial takes in both files together, generously.
 const ROOM_PER_SECOND: i64 = 1 << 10;
+
+/// What let the run begin.
+pub(crate) const ADMISSION: &str = "admission.json";
 
 /// Room that a plan's final files need.
 pub(crate) fn room(plan: &Plan) -> i64 {
@@ -84,7 +89,7 @@ impl Journal {
         {
             return Err(JournalError::InUse { dir: dir.to_owned() });
         }
-        for name in ["run.json", "report.html", "blocks.jsonl"] {
+        for name in ["run.json", "report.html", "blocks.jsonl", ADMISSION] {
             let old = dir.join(name);
             if old.exists() {
                 fs::rename(&old, dir.join(format!("{name}.old"))).map_err(JournalError::at(&old))?;
@@ -103,6 +108,16 @@ impl Journal {
     /// The folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Keeps what let the run begin.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn admit(&self, admission: &Admission) -> Result<(), JournalError> {
+        let path = self.dir.join(ADMISSION);
+        let json = serde_json::to_vec_pretty(admission).map_err(|error| JournalError::at(&path)(error.into()))?;
+        replace(&path, &json)
     }
 
     /// Appends a finished block and waits until it is on disk.

@@ -3,6 +3,7 @@
 //! | module | job |
 //! |---|---|
 //! | [`options`] | command line and plan |
+//! | [`admission`], [`authorize`] | pre-flight, then authorization, before anything is measured |
 //! | [`place`] | what a run needs of where it runs |
 //! | [`lab`] | that, in namespaces of this machine |
 //! | [`appliance`] | that, from units of systemd |
@@ -14,16 +15,18 @@
 //! | [`close`] | what a killed agent left |
 //! | [`clock`], [`progress`], [`environment`] | what their names say |
 
+mod admission;
 pub(crate) mod appliance;
 #[cfg(test)]
 mod appliance_tests;
 mod assemble;
-mod clock;
+pub(crate) mod authorize;
+pub(crate) mod clock;
 pub(crate) mod close;
 pub(crate) mod desk;
 mod drive;
 pub(crate) mod environment;
-mod floor;
+pub(crate) mod floor;
 mod journal;
 pub(crate) mod lab;
 pub(crate) mod options;
@@ -32,14 +35,20 @@ mod progress;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tbi_bench::campaign::{Outcome, Stop};
 use tbi_bench::plan::Plan;
+use tbi_bench::preflight::Bypass;
 use tbi_bench::record::{Environment, RunRecord, Verdict};
+use tbi_bench::topology::Topology;
 use tbi_daemon::Shutdown;
 
+use self::admission::{Admission, Applicant};
 use self::assemble::Facts;
+use self::authorize::Developer;
+use self::clock::Clocks;
 use self::drive::{Driver, Harvest, Watch};
 use self::environment::Life;
 use self::journal::{Journal, JournalError};
@@ -47,6 +56,7 @@ use self::lab::Lab;
 use self::options::RunArgs;
 use self::place::{PlaceError, Up};
 use self::progress::Sink;
+use crate::preflight::Absent;
 
 /// Time programs get to end by themselves.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -65,6 +75,8 @@ const WIDTH: usize = 100;
 /// Runs a campaign in the lab, from inside the sandbox. The exit code is the verdict's.
 pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     let plan = arguments.resolve()?;
+    let actor = actor();
+    let bypass = arguments.bypass_preflight.as_deref().map(|reason| Bypass::new(reason, actor.clone())).transpose()?;
     let out = arguments.out.clone().unwrap_or_else(default_out);
     let stop = Shutdown::on_signals()?;
     let mut journal = Journal::open(&out, &serde_json::to_string_pretty(&plan)?, journal::room(&plan))?;
@@ -75,7 +87,15 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
         let Lab { up, programs } = Lab::up(&plan, &arguments.authorities, &logs).await?;
         Ok((up, programs))
     };
-    let terms = Terms { stop, life: Life::lab(), sink: Sink::Lines };
+    let applicant = Applicant {
+        id: id_of(started),
+        actor,
+        bypass,
+        topology: Topology::builtin(),
+        authorizer: Arc::new(Developer),
+        since: Clocks::now(),
+    };
+    let terms = Terms { stop, life: Life::lab(), sink: Sink::Lines, applicant };
     let (measured, programs) = measure(&plan, &mut journal, terms, up).await;
     // A clean end is better, but the record matters more: what survives dies with the sandbox.
     if let Some(programs) = programs
@@ -90,6 +110,13 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(record.verdict.exit_code()))
 }
 
+/// Who runs a lab, as far as a developer's machine knows.
+fn actor() -> String {
+    let name = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let plain = |name: &String| !name.is_empty() && name.len() <= 64 && name.chars().all(|c| c.is_ascii_graphic());
+    name.filter(plain).unwrap_or_else(|| "local".to_owned())
+}
+
 /// `20260131T235959Z`.
 fn id_of(started: jiff::Timestamp) -> String {
     started.strftime("%Y%m%dT%H%M%SZ").to_string()
@@ -101,6 +128,14 @@ struct Measured {
     adapter: &'static str,
     identity: Option<tbi_dut::DutIdentity>,
     environment: Environment,
+    admission: Admission,
+}
+
+impl Measured {
+    /// Of a place that never came up.
+    fn nothing(harvest: Harvest, environment: Environment, admission: Admission) -> Self {
+        Self { harvest, adapter: "practice", identity: None, environment, admission }
+    }
 }
 
 /// How a run is watched and ended.
@@ -108,35 +143,49 @@ struct Terms {
     stop: Shutdown,
     life: Life,
     sink: Sink,
+    applicant: Applicant,
 }
 
-/// Waits for the place to come up, runs the campaign in it, and hands back what came up beside the floor.
+/// Waits for the place to come up, asks for permission, runs the campaign, and hands back what came up beside the floor.
 async fn measure<P>(
     plan: &Plan,
     journal: &mut Journal,
     terms: Terms,
     up: impl Future<Output = Result<(Up, P), PlaceError>>,
 ) -> (Measured, Option<P>) {
-    let Terms { stop, life, sink } = terms;
+    let Terms { stop, life, sink, applicant } = terms;
+    let stopped = || "Stopped by the operator before anything was measured.".to_owned();
     // Before anything is up, so that the load average is that of the machine and not ours.
     let environment = environment::environment(plan, &life);
     let up = tokio::select! {
-        up = up => up.map_err(|error| error.to_string()),
-        () = stop.requested() => Err("Stopped by the operator before anything was measured.".to_owned()),
+        up = up => up,
+        () = stop.requested() => {
+            let harvest = Harvest::nothing(Outcome::Stopped(Stop::Interrupt(stopped())));
+            return (Measured::nothing(harvest, environment, Admission::default()), None);
+        }
     };
-    match up {
-        Ok((Up { mut floor, events }, rest)) => {
-            let adapter = floor.dut.name();
-            let identity = floor.dut.identity().await.ok();
-            let watch = Watch { events, stop, life };
-            let harvest = Driver::new(plan, &mut floor, journal, sink).run(watch).await;
-            (Measured { harvest, adapter, identity, environment }, Some(rest))
+    let (Up { mut floor, events }, rest) = match up {
+        Ok(up) => up,
+        Err(error) => {
+            let absent = Absent { why: error.to_string(), no_adapter: matches!(error, PlaceError::NoAdapter) };
+            let preflight = Some(applicant.check(plan, Err(&absent), journal).await);
+            let harvest = Harvest::nothing(Outcome::Stopped(Stop::Interrupt(absent.why)));
+            return (Measured::nothing(harvest, environment, Admission { preflight, authorization: None }), None);
         }
-        Err(sentence) => {
-            let harvest = Harvest::nothing(Outcome::Stopped(Stop::Interrupt(sentence)));
-            (Measured { harvest, adapter: "practice", identity: None, environment }, None)
+    };
+    let (admission, admitted) = tokio::select! {
+        preflight = applicant.check(plan, Ok(&floor), journal) => {
+            sink.say(&admission::line(&preflight));
+            applicant.admit(plan, preflight, journal).await
         }
-    }
+        () = stop.requested() => (Admission::default(), Err(stopped())),
+    };
+    let (adapter, identity) = (floor.dut.name(), floor.dut.identity().await.ok());
+    let harvest = match admitted {
+        Ok(()) => Driver::new(plan, &mut floor, journal, sink).run(Watch { events, stop, life }).await,
+        Err(sentence) => Harvest::nothing(Outcome::Stopped(Stop::Interrupt(sentence))),
+    };
+    (Measured { harvest, adapter, identity, environment, admission }, Some(rest))
 }
 
 /// The record of what was measured since `started`.
@@ -151,6 +200,7 @@ fn record_of(plan: Plan, measured: Measured, id: String, started: jiff::Timestam
             adapter: measured.adapter,
             identity: measured.identity,
             environment: measured.environment,
+            admission: measured.admission,
         },
     )
 }

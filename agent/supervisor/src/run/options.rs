@@ -39,6 +39,9 @@ pub(crate) struct RunArgs {
     /// Authorities from outside.
     #[command(flatten)]
     pub authorities: super::lab::Authorities,
+    /// Measure although a pre-flight check fails, and say why in 10 to 500 characters; printed on the report's cover.
+    #[arg(long, value_name = "REASON")]
+    pub bypass_preflight: Option<String>,
     /// Print the path of run.json and nothing else on standard output.
     #[arg(long)]
     pub terse: bool,
@@ -123,7 +126,16 @@ mod tests {
     use super::*;
 
     fn args(plan: Option<PathBuf>, again: Option<PathBuf>) -> RunArgs {
-        RunArgs { quick: false, plan, again, out: None, seed: None, authorities: Default::default(), terse: false }
+        RunArgs {
+            quick: false,
+            plan,
+            again,
+            out: None,
+            seed: None,
+            authorities: Default::default(),
+            bypass_preflight: None,
+            terse: false,
+        }
     }
 
     #[test]

@@ -19,6 +19,15 @@ pub(crate) enum Sink {
     Tell(Box<dyn Fn(tbi_api::runs::Progress) + Send + Sync>),
 }
 
+impl Sink {
+    /// A line for a person; whoever is told values learns it from the run's sentence and record.
+    pub(crate) fn say(&self, line: &str) {
+        if matches!(self, Self::Lines) {
+            eprintln!("{line}");
+        }
+    }
+}
+
 /// Progress of one campaign.
 pub(crate) struct Progress {
     started: Instant,

@@ -16,7 +16,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 pub use error::CatalogueError;
-pub(crate) use parse::overlap;
+pub(crate) use parse::{overlap, special_use};
 
 use crate::control::engine::Target;
 use crate::control::personas::Site;

@@ -96,7 +96,7 @@ fn check_prefix(code: &str, prefix: IpNet, gateway: IpAddr, wanted: u8) -> Resul
 
 /// Why a prefix is not public-looking, from the IANA special-purpose registries (RFC 6890). The benchmarking ranges (RFC 2544,
 /// RFC 5180) are not in the list: RFC 9411 §8 names them as the right addresses for tests.
-fn special_use(prefix: IpNet) -> Option<&'static str> {
+pub(crate) fn special_use(prefix: IpNet) -> Option<&'static str> {
     const RANGES: [(&str, &str); 14] = [
         ("10.0.0.0/8", "a private range (RFC 1918)"),
         ("172.16.0.0/12", "a private range (RFC 1918)"),

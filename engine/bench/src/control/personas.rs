@@ -68,6 +68,8 @@ pub struct PersonasStatus {
     pub ca_sha256: String,
     /// End of the CA certificate's validity, Unix seconds.
     pub ca_not_after: i64,
+    /// When every site's certificate is valid: from and until, Unix seconds.
+    pub leaves_valid: (i64, i64),
     /// CPU used since start.
     pub cpu: CpuTime,
     /// TLS and QUIC handshakes completed since start.

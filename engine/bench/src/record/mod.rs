@@ -4,6 +4,7 @@
 //! A change that older readers cannot take raises [`RECORD_VERSION`]; old records stay as fixtures.
 //! Invariants: every number has its unit beside it or in its name; what could not be measured is absent (`null`), never zero.
 
+mod authorization;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use authorization::Authorization;
 pub use rows::{
     Certificate, Cost, Distribution, Headroom, Kpi, ProofRow, ReferenceDrift, ResultRow, ThresholdResult, TrialKind,
 };
@@ -18,6 +20,7 @@ pub use rows::{
 use crate::control::engine::{Attempts, ErrorCount, Observed, Tick, Witness};
 use crate::object::Object;
 use crate::plan::Plan;
+use crate::preflight::Preflight;
 use crate::proof::InterceptionCounts;
 use crate::protocol::{Arm, Protocol};
 use crate::quic_class::QuicVerdict;
@@ -100,6 +103,12 @@ pub struct RunRecord {
     pub dut: DutRecord,
     /// The machine and its software.
     pub environment: Environment,
+    /// The pre-flight gate; `None` in records of programs that had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<Preflight>,
+    /// What allowed the run; `None` where nothing has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
     /// The plan as resolved, enough to run it again.
     pub plan: Plan,
 }

@@ -1,5 +1,6 @@
 //! The cover: verdict, validity, and what decryption costs in one sentence and four numbers per protocol.
 
+use tbi_bench::preflight::Preflight;
 use tbi_bench::protocol::{Arm, Protocol};
 use tbi_bench::record::{Kpi, RunRecord, Verdict};
 
@@ -47,6 +48,7 @@ impl Cover {
             Verdict::Failed => "bad",
             Verdict::NotMeasured => "void",
         };
+        let bypass = record.preflight.as_ref().and_then(Preflight::caution);
         Self {
             name: record.plan.name.clone(),
             id: record.id.clone(),
@@ -55,7 +57,8 @@ impl Cover {
             verdict_sentence: words::verdict_sentence(record),
             labels: claim::labels(record),
             protocols: claim::protocols(record).into_iter().map(|protocol| headline(record, protocol)).collect(),
-            reasons: record.reasons.clone(),
+            // The bypass stands above, in a place of its own.
+            reasons: record.reasons.iter().filter(|reason| Some(*reason) != bypass.as_ref()).cloned().collect(),
             facts: facts(record),
         }
     }

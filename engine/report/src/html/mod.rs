@@ -4,6 +4,7 @@
 //! by [`crate::chart`] passes unescaped. Order of the parts: RFC 9411 §6 (introduction and summary first, then results with a graph
 //! per KPI), annexes last.
 
+mod admission;
 mod annex;
 mod cover;
 mod evidence;
@@ -19,6 +20,7 @@ use tbi_bench::record::RunRecord;
 use crate::ReportError;
 use crate::chart;
 use crate::words;
+use admission::Admission;
 use annex::Annex;
 use cover::Cover;
 use evidence::{Certificate, Quic};
@@ -38,6 +40,7 @@ struct Report {
     legend: Vec<LegendEntry>,
     graphs: Vec<ProtocolGraphs>,
     percentiles: Vec<ProtocolPercentiles>,
+    admission: Admission,
     annex: Annex,
 }
 
@@ -59,6 +62,7 @@ pub(crate) fn render(record: &RunRecord) -> Result<String, ReportError> {
         legend,
         graphs: graphs::of(record),
         percentiles: percentiles::of(record),
+        admission: Admission::of(record),
         annex: Annex::of(record),
     };
     Ok(report.render()?)

@@ -203,6 +203,8 @@ impl Sample {
             blocks,
             dut: dut(),
             environment: environment(),
+            preflight: None,
+            authorization: None,
             plan: self.plan.clone(),
         }
     }

@@ -1,0 +1,48 @@
+//! The one place where a run is authorized (REQUIREMENTS G1): after pre-flight let it through, before its first block.
+//!
+//! Who authorizes is not known here: an appliance asks its ledger, a developer's machine has none to ask.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
+use tbi_bench::plan::Plan;
+use tbi_bench::preflight::Bypass;
+use tbi_bench::record::Authorization;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Id of the run; the same id asks for the same thing again.
+    pub run: String,
+    /// The plan as resolved.
+    pub plan: Plan,
+    /// [`plan_sha256`] of it.
+    pub plan_sha256: String,
+    /// Who ordered it.
+    pub actor: String,
+    /// Ordered bypass of the pre-flight gate, which goes to the audit chain.
+    pub bypass: Option<Bypass>,
+}
+
+/// Allows runs, or does not.
+pub(crate) trait Authorizer: Send + Sync + 'static {
+    /// The receipt; `None` where nothing has to allow a run. The sentence of an error says why not and what to do. It is awaited to its end
+    /// even when the operator stops the run meanwhile, because what was spent must be in the record; so it has to end by itself.
+    fn authorize(&self, request: Request) -> BoxFuture<'_, Result<Option<Authorization>, String>>;
+}
+
+/// A developer's machine: it keeps no ledger, so nothing is spent and there is no receipt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Developer;
+
+impl Authorizer for Developer {
+    fn authorize(&self, request: Request) -> BoxFuture<'_, Result<Option<Authorization>, String>> {
+        tracing::debug!(run = request.run, plan = request.plan_sha256, actor = request.actor, "no ledger here to ask");
+        std::future::ready(Ok(None)).boxed()
+    }
+}
+
+/// SHA-256 of a plan's JSON without white space, fields in the order of its type, lower-case hex.
+pub(crate) fn plan_sha256(plan: &Plan) -> Result<String, serde_json::Error> {
+    Ok(Sha256::digest(serde_json::to_vec(plan)?).iter().map(|byte| format!("{byte:02x}")).collect())
+}
