@@ -28,19 +28,31 @@
 //! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), `bye` at its end |
 //! | `GET /v1/runs/{id}/record` | | the run record (`run.json`) |
 //! | `GET /v1/runs/{id}/report` | | the report (HTML) |
+//! | `GET /v1/audit` | [`audit::Filter`] in the query | list of [`audit::Entry`], newest first |
+//! | `GET /v1/audit/export` | | the whole chain as JSON lines, signed at its end (`tbi-agent audit verify`) |
+//! | `GET /v1/audit/verification` | | [`audit::Verification`] |
+//! | `GET /v1/licences` | | [`licence::Licences`] |
+//! | `POST /v1/licences` | [`licence::Document`] | 201 [`licence::Installed`]; 422 with the sentence |
+//! | `DELETE /v1/licences/{id}` | | 204 |
+//! | `GET /v1/usage` | | [`usage::Usage`] |
+//! | `GET /v1/usage/pending` | [`usage::Batch`] in the query | [`usage::Report`]: ticks the endpoint does not have |
+//! | `POST /v1/usage/acknowledgement` | [`usage::Accepted`] | [`usage::Usage`]; 422 for a number that was never handed out |
 //! | `POST /v1/power` | [`power::Order`] | 202 [`power::Order`]; 503 when the system refuses |
 
 pub mod access;
+pub mod audit;
 pub mod client;
 pub mod hardware;
 pub mod health;
 pub mod isp;
+pub mod licence;
 pub mod node;
 pub mod power;
 pub mod preflight;
 pub mod runs;
 pub mod settings;
 pub mod status;
+pub mod usage;
 
 /// Where the agent listens on an appliance.
 pub const AGENT_SOCKET: &str = "/run/tlsstress/agent.sock";

@@ -23,6 +23,29 @@ pub struct Settings {
     pub ntp_servers: Vec<String>,
     /// Router between device and personas; `own` needs a root file system in its slot (`PUT /v1/isp/root`).
     pub isp_router: Router,
+    /// Whether runs need a licence.
+    pub licence: Licence,
+    /// Where usage is reported to.
+    pub usage: Usage,
+}
+
+/// Licences.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Licence {
+    /// Runs need an installed envelope and spend its units. Without, the developer envelope allows every run.
+    pub enforce: bool,
+}
+
+/// Usage report.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Usage {
+    /// `https://HOST[:PORT]`, to which `/api/usage/report` is added; `None`: ticks are kept and go nowhere.
+    pub url: Option<String>,
+    /// Certificate authorities (PEM) that the endpoint's certificate comes from. Needed with `url`: trust comes from here, never from the
+    /// system's store.
+    pub ca_pem: Option<String>,
 }
 
 /// Management network.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
+use tbi_api::access::By;
 use tbi_api::health::{Component, State};
 use tbi_api::power::Action;
 use tbi_api::runs::{Order, Run};
@@ -29,23 +30,21 @@ use tokio::task::AbortHandle;
 use crate::appliance::seams::{Change, Changed, ChosenRouter, Power, Reapply, RunRefused, Runs, Workloads};
 use crate::process::{Happening, Standing, State as UnitState};
 use crate::run::appliance::{Appliance, Directories, NO_ROOT, OWN_ROUTER, READY_WITHIN, Site};
-use crate::run::authorize::Developer;
+use crate::run::authorize::Authorizer;
 use crate::run::desk::{DeskError, RunDesk};
 use crate::systemd::{NEEDS_FAILED, Systemd};
 
-/// Who orders runs, where nobody says so.
-const LOCAL: &str = "local";
 /// Memory of the units is asked this often.
 const LOOK: Duration = Duration::from_secs(10);
 /// Host name, addresses and time are applied in a moment; a slow disk may take some.
 const SETTINGS_WITHIN: Duration = Duration::from_secs(60);
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Bench {
     systemd: Systemd,
     directories: Directories,
     runs: PathBuf,
+    authorizer: Arc<dyn Authorizer>,
     shutdown: Shutdown,
     up: OnceLock<Up>,
 }
@@ -76,8 +75,14 @@ struct Seen {
 
 impl Bench {
     /// A bench that keeps its runs in `runs`; nothing is touched before the first [`Reapply::reapply`].
-    pub(crate) fn new(systemd: Systemd, directories: Directories, runs: PathBuf, shutdown: Shutdown) -> Self {
-        Self { systemd, directories, runs, shutdown, up: OnceLock::new() }
+    pub(crate) fn new(
+        systemd: Systemd,
+        directories: Directories,
+        runs: PathBuf,
+        authorizer: Arc<dyn Authorizer>,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self { systemd, directories, runs, authorizer, shutdown, up: OnceLock::new() }
     }
 
     fn desk(&self) -> Result<&RunDesk, RunRefused> {
@@ -114,7 +119,7 @@ impl Bench {
                 let router = change.router.clone();
                 let site = Site { topology, trunk: trunk.is_some(), router, ready_within: READY_WITHIN };
                 let appliance = Arc::new(Appliance::new(self.directories.clone(), self.systemd.clone(), site));
-                let desk = RunDesk::open(self.runs.clone(), Arc::clone(&appliance), Arc::new(Developer))
+                let desk = RunDesk::open(self.runs.clone(), Arc::clone(&appliance), Arc::clone(&self.authorizer))
                     .map_err(|error| error.to_string());
                 let trouble = desk.as_ref().err().cloned();
                 let seen = Arc::default();
@@ -240,9 +245,9 @@ impl Workloads for Bench {
 }
 
 impl Runs for Bench {
-    fn start(&self, order: Order) -> BoxFuture<'_, Result<Run, RunRefused>> {
+    fn start(&self, order: Order, by: By) -> BoxFuture<'_, Result<Run, RunRefused>> {
         let started = self.desk().and_then(|desk| {
-            desk.start(&order, LOCAL).map_err(|error| match error {
+            desk.start(&order, by).map_err(|error| match error {
                 DeskError::UnderWay { id } => RunRefused::UnderWay { id },
                 DeskError::Plan(error) => RunRefused::Plan(error.to_string()),
                 DeskError::Bypass(error) => RunRefused::Plan(error.to_string()),

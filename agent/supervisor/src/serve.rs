@@ -15,6 +15,7 @@ use utoipa::OpenApi as _;
 use crate::appliance::access;
 use crate::appliance::api::{self, ApiDoc, Shared};
 use crate::appliance::node::{Appliance, Place, Seams};
+use crate::appliance::permit::Permit;
 use crate::appliance::sysfs::Root;
 use crate::bench::Bench;
 use crate::run::appliance::Directories;
@@ -70,7 +71,10 @@ impl ServeArgs {
             let (health, shutdown) = (Health::new(), Shutdown::on_signals()?);
             let directories = Directories::of_the_image(&self.run);
             let systemd = Systemd::on(&self.bus);
-            let bench = Arc::new(Bench::new(systemd, directories, self.state.join("runs"), shutdown.clone()));
+            let permit = Arc::new(Permit::default());
+            let runs = self.state.join("runs");
+            let authorizer = Arc::clone(&permit) as _;
+            let bench = Arc::new(Bench::new(systemd, directories, runs, authorizer, shutdown.clone()));
             let seams = Seams {
                 runs: Arc::clone(&bench) as _,
                 workloads: Arc::clone(&bench) as _,
@@ -78,6 +82,7 @@ impl ServeArgs {
                 reapply: bench,
             };
             let (appliance, waiting) = Appliance::open(place, seams).await?;
+            permit.belongs_to(&appliance);
             let shared = Shared { appliance: Arc::clone(&appliance), shutdown: shutdown.clone() };
             let measured = Arc::clone(&appliance);
             let metrics = move || api::metrics(&measured);

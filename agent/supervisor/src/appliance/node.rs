@@ -22,7 +22,8 @@ use tbi_bench::isp::vyos;
 use tbi_bench::topology::Topology;
 use tbi_daemon::Shutdown;
 use tbi_ledger::audit::NewEntry;
-use tbi_ledger::{Found, Ledger, LedgerError, Signer};
+use tbi_ledger::licence::Issuers;
+use tbi_ledger::{Found, Ledger, LedgerError, Policy, Signer};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::{Instant, timeout};
 
@@ -32,6 +33,7 @@ use super::hardware;
 use super::health::{self, Evidence};
 use super::identity::{self, IdentityError, Node};
 use super::memory::{ChangeError, InForce, Memory};
+use super::meter::Meter;
 use super::nic::{FoundNic, Roles, choose};
 use super::observe::{Observed, look};
 use super::own_router::{Slot, SlotError};
@@ -43,6 +45,8 @@ use super::sysfs::{self, Root};
 const FRESH: Duration = Duration::from_secs(5);
 /// A disk that takes longer than this does not work.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Keys of licence issuers.
+const ISSUERS: &str = "usr/lib/tlsstress/licence-issuers";
 /// Changes that wait to be carried out; more are one and the same work.
 pub(crate) const WAITING_CHANGES: usize = 8;
 
@@ -71,6 +75,8 @@ pub(crate) struct Appliance {
     node: Node,
     found: Found,
     slot: Slot,
+    issuers: Issuers,
+    meter: Meter,
     /// Only locked on blocking threads: it holds a database.
     memory: Arc<Mutex<Memory>>,
     in_force: RwLock<Arc<InForce>>,
@@ -131,6 +137,8 @@ impl Appliance {
             found: memory.found().clone(),
             in_force: RwLock::new(Arc::new(memory.in_force().clone())),
             slot,
+            issuers: issuers(&place.root),
+            meter: Meter::open(&place.state),
             memory: Arc::new(Mutex::new(memory)),
             last_look: AsyncMutex::new(None),
             changes,
@@ -143,6 +151,15 @@ impl Appliance {
 
     pub(crate) fn runs(&self) -> &dyn Runs {
         self.seams.runs.as_ref()
+    }
+
+    /// What a run needs to be allowed, as the settings in force say.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { enforce: self.in_force().snapshot.settings.licence.enforce, issuers: self.issuers.clone() }
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -502,6 +519,20 @@ fn not_in_use(memory: &Memory, slot: &Slot) -> Result<(), SlotError> {
         Router::Own if slot.found().is_some() => Err(SlotError::InUse),
         Router::Own | Router::Frr => Ok(()),
     }
+}
+
+/// Whose licences count: Ed25519 public keys of the verified image, one in hexadecimal digits on a line, so that no operator adds one.
+fn issuers(root: &Root) -> Issuers {
+    let text = root.text(ISSUERS).unwrap_or_default();
+    let key = |line: &str| {
+        let key = tbi_ledger::from_hex(line.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        if key.is_none() {
+            tracing::warn!(line, "a line of {ISSUERS} is no Ed25519 public key");
+        }
+        key
+    };
+    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    Issuers::new(lines.filter_map(key).collect())
 }
 
 fn kind(kind: tbi_ledger::BootKind) -> BootKind {

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
+use tbi_api::access::By;
 use tbi_api::health::Component;
 use tbi_api::power::Action;
 use tbi_api::runs::{Order, Run};
@@ -14,7 +15,7 @@ use super::nic::Mac;
 /// Drives runs, one at a time, and remembers those that ended.
 pub(crate) trait Runs: Send + Sync + 'static {
     /// Starts one; returns when it is under way, not when it ends.
-    fn start(&self, order: Order) -> BoxFuture<'_, Result<Run, RunRefused>>;
+    fn start(&self, order: Order, by: By) -> BoxFuture<'_, Result<Run, RunRefused>>;
     /// Asks it to end `interrupted`; `false` when it is not under way.
     fn stop(&self, id: &str) -> bool;
     /// All that are known, newest first.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use tbi_api::access::By;
 use tbi_api::client::AgentClient;
 use tbi_api::health::{Component, State};
 use tbi_api::power::{self, Action};
@@ -32,7 +33,7 @@ struct OneRun {
 }
 
 impl Runs for OneRun {
-    fn start(&self, order: Order) -> BoxFuture<'_, Result<Run, RunRefused>> {
+    fn start(&self, order: Order, _by: By) -> BoxFuture<'_, Result<Run, RunRefused>> {
         Box::pin(async move {
             if order.plan.is_some() {
                 return Err(RunRefused::Plan("pairs: 0 is too few; write 1 or more".to_owned()));

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tbi_api::access::By;
 use tbi_bench::plan::Plan;
 use tbi_bench::preflight::{Bypass, Check, CheckVerdict, Preflight};
 use tbi_bench::record::Authorization;
@@ -22,7 +23,7 @@ pub(crate) struct Applicant {
     /// Id of the run.
     pub id: String,
     /// Who ordered it.
-    pub actor: String,
+    pub by: By,
     /// Ordered bypass.
     pub bypass: Option<Bypass>,
     /// Ranges of the bench.
@@ -93,7 +94,7 @@ impl Applicant {
                 run: self.id.clone(),
                 plan: plan.clone(),
                 plan_sha256,
-                actor: self.actor.clone(),
+                by: self.by.clone(),
                 bypass: self.bypass.clone(),
             };
             self.authorizer.authorize(request).await

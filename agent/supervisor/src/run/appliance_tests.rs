@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tbi_api::access::By;
 use tbi_api::preflight::Bypass;
 use tbi_api::runs::{Order, Profile, Run, RunState};
 use tbi_bench::netplan::Path;
@@ -73,6 +74,10 @@ fn unbypassed() -> Order {
     Order { profile: Profile::Quick, ..Order::default() }
 }
 
+fn local() -> By {
+    By { actor: "local".to_owned(), role: None, source: "local".to_owned(), correlation_id: String::new() }
+}
+
 async fn over(desk: &RunDesk, run: &Run) -> Run {
     let mut watch = desk.watch(&run.id).unwrap();
     timeout(SOON, watch.wait_for(|run| run.state.is_over())).await.unwrap().unwrap().clone()
@@ -80,7 +85,7 @@ async fn over(desk: &RunDesk, run: &Run) -> Run {
 
 /// The desk is as usable as before: another run can be ordered and ends, too.
 async fn usable(desk: &RunDesk) {
-    until("the desk is free", || !matches!(desk.start(&quick(), "local"), Err(DeskError::UnderWay { .. }))).await;
+    until("the desk is free", || !matches!(desk.start(&quick(), local()), Err(DeskError::UnderWay { .. }))).await;
     let run = desk.list().into_iter().next().unwrap();
     drop(desk.stop(&run.id));
     over(desk, &run).await;
@@ -154,8 +159,8 @@ fn a_workload_killed_during_a_run_ends_it_with_its_name() {
         let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/sleep 4717"))).await;
         let appliance = appliance(SOON, false);
         let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance), Arc::new(Developer)).unwrap();
-        let run = desk.start(&quick(), "local").unwrap();
-        assert!(matches!(desk.start(&quick(), "local"), Err(DeskError::UnderWay { id }) if id == run.id));
+        let run = desk.start(&quick(), local()).unwrap();
+        assert!(matches!(desk.start(&quick(), local()), Err(DeskError::UnderWay { id }) if id == run.id));
         let mut watch = desk.watch(&run.id).unwrap();
         timeout(SOON, watch.wait_for(|run| run.state == RunState::Running)).await.unwrap().unwrap();
         let states = appliance.standing().states;
@@ -184,7 +189,7 @@ fn a_workload_that_never_becomes_ready_ends_the_run_with_its_name() {
         let _stand = Stand::with(&units(service("/bin/sleep 4718"), oneshot("/bin/true"))).await;
         let desk =
             RunDesk::open(RUNS.into(), appliance(Duration::from_millis(1500), false), Arc::new(Developer)).unwrap();
-        let run = desk.start(&quick(), "local").unwrap();
+        let run = desk.start(&quick(), local()).unwrap();
         let ended = over(&desk, &run).await;
         assert_eq!(ended.state, RunState::Interrupted);
         assert!(ended.sentence.contains("engine"), "{}", ended.sentence);
@@ -198,7 +203,7 @@ fn a_stopped_run_and_one_whose_agent_was_killed_are_interrupted() {
         let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/sleep 4719"))).await;
         let appliance = appliance(SOON, false);
         let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance), Arc::new(Developer)).unwrap();
-        let run = desk.start(&quick(), "local").unwrap();
+        let run = desk.start(&quick(), local()).unwrap();
         desk.stop(&run.id).unwrap();
         let ended = over(&desk, &run).await;
         assert_eq!(ended.state, RunState::Interrupted);
@@ -227,7 +232,7 @@ fn a_full_disk_refuses_a_run_and_leaves_the_desk_usable() {
         let small = Some("size=1m");
         nix::mount::mount(Some("tmpfs"), "/run/state", Some("tmpfs"), nix::mount::MsFlags::empty(), small).unwrap();
         let desk = RunDesk::open(RUNS.into(), appliance(SOON, false), Arc::new(Developer)).unwrap();
-        let error = desk.start(&quick(), "local").unwrap_err().to_string();
+        let error = desk.start(&quick(), local()).unwrap_err().to_string();
         assert!(error.contains("is full") && error.contains("deleting runs"), "{error}");
         assert_eq!(desk.list(), []);
         let larger = Some("size=64m");
@@ -241,7 +246,7 @@ fn a_device_outside_the_box_is_refused_with_a_sentence() {
     in_namespaces("run::appliance_tests::a_device_outside_the_box_is_refused_with_a_sentence", || async {
         let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/true"))).await;
         let desk = RunDesk::open(RUNS.into(), appliance(SOON, true), Arc::new(Developer)).unwrap();
-        let run = desk.start(&quick(), "local").unwrap();
+        let run = desk.start(&quick(), local()).unwrap();
         let ended = over(&desk, &run).await;
         assert!(ended.sentence.contains("the device under test is outside the box"), "{}", ended.sentence);
     });
@@ -272,7 +277,7 @@ fn a_path_that_cannot_be_laid_says_why_in_the_words_of_who_tried() {
         fs::write("/run/said", said).unwrap();
         let appliance = appliance(SOON, false);
         let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance), Arc::new(Developer)).unwrap();
-        let ended = over(&desk, &desk.start(&quick(), "local").unwrap()).await;
+        let ended = over(&desk, &desk.start(&quick(), local()).unwrap()).await;
         assert!(ended.sentence.contains("the trunk has no carrier"), "{}", ended.sentence);
         until("the box says so, too", || appliance.trouble().is_some_and(|why| why.contains("no carrier"))).await;
     });

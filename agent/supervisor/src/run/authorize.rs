@@ -5,6 +5,8 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
+use tbi_api::access::By;
+use tbi_api::runs::Run;
 use tbi_bench::plan::Plan;
 use tbi_bench::preflight::Bypass;
 use tbi_bench::record::Authorization;
@@ -19,7 +21,7 @@ pub(crate) struct Request {
     /// [`plan_sha256`] of it.
     pub plan_sha256: String,
     /// Who ordered it.
-    pub actor: String,
+    pub by: By,
     /// Ordered bypass of the pre-flight gate, which goes to the audit chain.
     pub bypass: Option<Bypass>,
 }
@@ -29,6 +31,22 @@ pub(crate) trait Authorizer: Send + Sync + 'static {
     /// The receipt; `None` where nothing has to allow a run. The sentence of an error says why not and what to do. It is awaited to its end
     /// even when the operator stops the run meanwhile, because what was spent must be in the record; so it has to end by itself.
     fn authorize(&self, request: Request) -> BoxFuture<'_, Result<Option<Authorization>, String>>;
+
+    /// A run is over; whoever keeps books of runs closes its page. It fails nobody.
+    fn finished(&self, finished: Finished) -> BoxFuture<'_, ()>;
+}
+
+/// A run that is over.
+#[derive(Debug, Clone)]
+pub(crate) struct Finished {
+    /// The run as a person sees it.
+    pub run: Run,
+    /// Who ordered it.
+    pub by: By,
+    /// Blocks that were measured.
+    pub blocks: u64,
+    /// SHA-256 of `run.json`, lower-case hex; `None` when it could not be kept.
+    pub record_sha256: Option<String>,
 }
 
 /// A developer's machine: it keeps no ledger, so nothing is spent and there is no receipt.
@@ -37,8 +55,18 @@ pub(crate) struct Developer;
 
 impl Authorizer for Developer {
     fn authorize(&self, request: Request) -> BoxFuture<'_, Result<Option<Authorization>, String>> {
-        tracing::debug!(run = request.run, plan = request.plan_sha256, actor = request.actor, "no ledger here to ask");
+        tracing::debug!(
+            run = request.run,
+            plan = request.plan_sha256,
+            actor = request.by.actor,
+            "no ledger here to ask"
+        );
         std::future::ready(Ok(None)).boxed()
+    }
+
+    fn finished(&self, finished: Finished) -> BoxFuture<'_, ()> {
+        tracing::debug!(run = finished.run.id, blocks = finished.blocks, "no book here to keep");
+        std::future::ready(()).boxed()
     }
 }
 

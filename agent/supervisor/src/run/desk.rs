@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use tbi_api::access::By;
 use tbi_api::runs::{self, Run, RunState};
 use tbi_bench::plan::{Plan, PlanError, PlanFile, PlanFormat, Profile};
 use tbi_bench::preflight::{Bypass, ReasonError};
@@ -18,7 +20,7 @@ use tokio::sync::watch;
 
 use super::admission::Applicant;
 use super::appliance::Appliance;
-use super::authorize::Authorizer;
+use super::authorize::{Authorizer, Finished};
 use super::clock::Clocks;
 use super::journal::{self, Journal, JournalError};
 use super::progress::Sink;
@@ -109,13 +111,14 @@ impl RunDesk {
         Ok(Self { inner: Arc::new(Inner { appliance, authorizer, runs, book: Mutex::new(book) }) })
     }
 
-    /// Begins a run that `actor` ordered.
+    /// Begins a run.
     ///
     /// # Errors
     /// [`DeskError`]; nothing has begun then.
-    pub(crate) fn start(&self, order: &runs::Order, actor: &str) -> Result<Run, DeskError> {
+    pub(crate) fn start(&self, order: &runs::Order, by: By) -> Result<Run, DeskError> {
         let plan = plan_of(order)?;
-        let bypass = order.preflight_bypass.as_ref().map(|bypass| Bypass::new(&bypass.reason, actor)).transpose()?;
+        let bypass =
+            order.preflight_bypass.as_ref().map(|bypass| Bypass::new(&bypass.reason, by.actor.clone())).transpose()?;
         let mut book = self.inner.book();
         if let Some((id, _)) = &book.under_way {
             return Err(DeskError::UnderWay { id: id.clone() });
@@ -143,7 +146,7 @@ impl RunDesk {
         book.under_way = Some((id.clone(), stop.clone()));
         let applicant = Applicant {
             id: id.clone(),
-            actor: actor.to_owned(),
+            by,
             bypass,
             topology: self.inner.appliance.topology().clone(),
             authorizer: Arc::clone(&self.inner.authorizer),
@@ -240,7 +243,7 @@ async fn conduct(
     stop: Shutdown,
     applicant: Applicant,
 ) {
-    let (inner, id) = (Arc::clone(&end.inner), end.id.clone());
+    let (inner, id, by) = (Arc::clone(&end.inner), end.id.clone(), applicant.by.clone());
     let teller = (Arc::clone(&inner), id.clone());
     let tell = move |progress: runs::Progress| {
         teller.0.change(&teller.1, |run| {
@@ -253,6 +256,7 @@ async fn conduct(
     let (measured, _) = measure(&plan, &mut journal, terms, up).await;
     let record = record_of(plan, measured, id.clone(), started);
     let kept = keep(journal, &record);
+    let whole = kept.is_ok();
     inner.change(&id, |run| {
         run.state = state_of(record.status, record.verdict);
         run.ended = Some(record.ended.clone());
@@ -271,6 +275,23 @@ async fn conduct(
         }
     });
     drop(end);
+    let book = |run: &watch::Sender<Run>| run.borrow().clone();
+    let run = inner.book().runs.get(&id).map(book);
+    if let Some(run) = run {
+        let record_sha256 = if whole { sha256_of(inner.runs.join(&id).join("run.json")).await } else { None };
+        let blocks = record.blocks.len() as u64;
+        inner.authorizer.finished(Finished { run, by, blocks, record_sha256 }).await;
+    }
+}
+
+/// SHA-256 of a file, in pieces; `None` when it cannot be read.
+async fn sha256_of(path: PathBuf) -> Option<String> {
+    let hashing = tokio::task::spawn_blocking(move || {
+        let mut hash = Sha256::new();
+        std::io::copy(&mut fs::File::open(path).ok()?, &mut hash).ok()?;
+        Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    });
+    hashing.await.ok().flatten()
 }
 
 /// What a journal's error means on an appliance, where nobody chooses folders.

@@ -38,7 +38,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tbi_bench::campaign::{Outcome, Stop};
+use tbi_api::access::{By, LOCAL};
+use tbi_bench::campaign::{Campaign, Outcome, Stop};
 use tbi_bench::plan::Plan;
 use tbi_bench::preflight::Bypass;
 use tbi_bench::record::{Environment, RunRecord, Verdict};
@@ -69,6 +70,11 @@ enum KeepError {
     Report(#[from] tbi_report::ReportError),
 }
 
+/// How long the blocks of a plan are expected to take.
+pub(crate) fn planned(plan: &Plan) -> Duration {
+    progress::expected(plan, Campaign::new(plan.clone()).blocks()).iter().sum()
+}
+
 /// Columns of the closing table.
 const WIDTH: usize = 100;
 
@@ -89,7 +95,7 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     };
     let applicant = Applicant {
         id: id_of(started),
-        actor,
+        by: By { actor, role: None, source: LOCAL.to_owned(), correlation_id: String::new() },
         bypass,
         topology: Topology::builtin(),
         authorizer: Arc::new(Developer),

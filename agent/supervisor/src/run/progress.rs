@@ -42,9 +42,14 @@ pub(crate) struct Progress {
 impl Progress {
     /// Progress over these blocks.
     pub(crate) fn new(plan: &Plan, specs: &[BlockSpec], sink: Sink) -> Self {
-        let trial = plan.trial_length().duration();
-        let expected = specs.iter().map(|spec| trial * trials_of(plan, *spec).len() as u32 + OVERHEAD).collect();
-        Self { started: Instant::now(), expected, specs: specs.to_vec(), done: 0, taken: Duration::ZERO, sink }
+        Self {
+            started: Instant::now(),
+            expected: expected(plan, specs),
+            specs: specs.to_vec(),
+            done: 0,
+            taken: Duration::ZERO,
+            sink,
+        }
     }
 
     /// Says what is about to happen and how long it will take.
@@ -109,6 +114,12 @@ impl Progress {
         let left: Duration = self.expected[self.done..].iter().sum();
         if expected.is_zero() { left } else { left.mul_f64(self.taken.as_secs_f64() / expected.as_secs_f64()) }
     }
+}
+
+/// Expected length of each block.
+pub(super) fn expected(plan: &Plan, specs: &[BlockSpec]) -> Vec<Duration> {
+    let trial = plan.trial_length().duration();
+    specs.iter().map(|spec| trial * trials_of(plan, *spec).len() as u32 + OVERHEAD).collect()
 }
 
 fn count(number: u32, noun: &str) -> String {

@@ -1,15 +1,18 @@
 //! The agent's API over HTTP: the paths of `tbi_api`, each a few lines around [`Appliance`]. Decides nothing but which status an error has.
 
+mod audit;
 mod isp;
+mod licences;
 mod machine;
 mod runs;
+mod usage;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use tbi_api::runs::Progress;
 use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, MetricsText, Shutdown};
@@ -48,6 +51,14 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/runs/{id}/events", get(runs::run_events))
         .route("/v1/runs/{id}/record", get(runs::run_record))
         .route("/v1/runs/{id}/report", get(runs::run_report))
+        .route("/v1/audit", get(audit::audit))
+        .route("/v1/audit/export", get(audit::export))
+        .route("/v1/audit/verification", get(audit::verification))
+        .route("/v1/licences", get(licences::licences).post(licences::install_licence))
+        .route("/v1/licences/{id}", delete(licences::remove_licence))
+        .route("/v1/usage", get(usage::usage))
+        .route("/v1/usage/pending", get(usage::pending))
+        .route("/v1/usage/acknowledgement", post(usage::acknowledge))
         .route("/v1/power", post(machine::order_power))
         .route_layer(from_fn_with_state(Arc::clone(&shared.appliance), trail))
         .with_state(shared)
@@ -80,6 +91,15 @@ pub(crate) fn router(shared: Shared) -> Router {
         runs::run_events,
         runs::run_record,
         runs::run_report,
+        audit::audit,
+        audit::export,
+        audit::verification,
+        licences::licences,
+        licences::install_licence,
+        licences::remove_licence,
+        usage::usage,
+        usage::pending,
+        usage::acknowledge,
         machine::order_power
     ),
     components(schemas(Problem, Progress))

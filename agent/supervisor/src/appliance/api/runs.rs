@@ -12,6 +12,7 @@ use tbi_daemon::{ApiError, ApiJson};
 use super::{Answer, Shared};
 use crate::appliance::events;
 use crate::appliance::seams::RunRefused;
+use crate::appliance::trail;
 
 /// Runs, newest first.
 #[utoipa::path(get, path = "/v1/runs", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(Filter), responses(
@@ -69,9 +70,10 @@ async fn record_of(shared: &Shared, id: &str) -> Answer<Comparable> {
 ))]
 pub(super) async fn start_run(
     State(shared): State<Shared>,
+    headers: HeaderMap,
     ApiJson(order): ApiJson<Order>,
 ) -> Answer<(StatusCode, Json<Run>)> {
-    let started = shared.appliance.runs().start(order).await;
+    let started = shared.appliance.runs().start(order, trail::by(&headers)).await;
     started.map(|run| (StatusCode::ACCEPTED, Json(run))).map_err(|error| {
         let (status, code) = match &error {
             RunRefused::UnderWay { .. } => (StatusCode::CONFLICT, "run-under-way"),

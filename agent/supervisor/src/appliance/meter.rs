@@ -1,0 +1,107 @@
+//! The meter: counts finished work into the usage spool, and says how it stands. A meter that is broken is a sentence, never a reason to
+//! refuse or to end a run.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tbi_api::usage::{Tick, Usage};
+use tbi_ledger::spool::{Limits, NewTick, Spool, SpoolError};
+
+/// Folder of the spool in the state directory.
+const DIRECTORY: &str = "spool";
+
+/// See the module. Its methods wait for the disk, so call them on a blocking thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Meter {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    spool: Option<Spool>,
+    trouble: Option<String>,
+}
+
+/// A question to the meter has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MeterError {
+    /// It could not be opened.
+    #[error("{0}")]
+    Broken(String),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+impl Meter {
+    /// Opens the spool below `state`.
+    pub(crate) fn open(state: &Path) -> Self {
+        let inner = match Spool::open(&state.join(DIRECTORY), Limits::default()) {
+            Ok(spool) => Inner { trouble: damage(&spool), spool: Some(spool) },
+            Err(error) => Inner { spool: None, trouble: Some(error.to_string()) },
+        };
+        Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Counts a unit; what goes wrong is noted for [`Self::standing`].
+    pub(crate) fn tick(&self, tick: NewTick) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(spool) = &mut inner.spool else { return };
+        let counted = spool.append(tick);
+        let trouble = counted.as_ref().err().map(ToString::to_string).or_else(|| damage(spool));
+        if let Err(error) = counted {
+            tracing::warn!(%error, "a unit of work was not counted");
+        }
+        inner.trouble = trouble;
+    }
+
+    /// Ticks that were not acknowledged, the oldest first.
+    ///
+    /// # Errors
+    /// [`MeterError`].
+    pub(crate) fn pending(&self, limit: usize) -> Result<Vec<Tick>, MeterError> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = spool(&inner)?.pending(limit)?;
+        let tick = |tick: tbi_ledger::spool::Tick| Tick {
+            client_seq: tick.client_seq,
+            when: tick.tick.when,
+            kind: tick.tick.kind,
+            run: tick.tick.run,
+            unit: tick.tick.unit,
+            quantity: tick.tick.quantity,
+        };
+        Ok(pending.into_iter().map(tick).collect())
+    }
+
+    /// Forgets what the endpoint has.
+    ///
+    /// # Errors
+    /// [`MeterError`].
+    pub(crate) fn acknowledge(&self, through: u64) -> Result<(), MeterError> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut inner.spool {
+            Some(spool) => Ok(spool.acknowledge(through)?),
+            None => Err(MeterError::Broken(inner.trouble.clone().unwrap_or_default())),
+        }
+    }
+
+    /// How it stands; `url` is where reports go.
+    pub(crate) fn standing(&self, url: Option<String>) -> Usage {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        Usage {
+            last: inner.spool.as_ref().map_or(0, Spool::last),
+            acknowledged: inner.spool.as_ref().map_or(0, Spool::acknowledged),
+            url,
+            sentence: inner.trouble.clone().unwrap_or_default(),
+        }
+    }
+}
+
+fn spool(inner: &Inner) -> Result<&Spool, MeterError> {
+    inner.spool.as_ref().ok_or_else(|| MeterError::Broken(inner.trouble.clone().unwrap_or_default()))
+}
+
+fn damage(spool: &Spool) -> Option<String> {
+    let damaged = spool.damaged();
+    (damaged > 0)
+        .then(|| format!("{damaged} lines of the usage spool cannot be read and are not reported; check the disk"))
+}
