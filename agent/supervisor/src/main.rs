@@ -3,6 +3,8 @@
 #![expect(clippy::print_stderr, reason = "errors of a command-line program")]
 
 mod appliance;
+mod audit_command;
+mod backup_command;
 mod bench;
 mod gate;
 mod lab_exec;
@@ -36,6 +38,10 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Gate(gate::GateArgs),
+    #[command(subcommand)]
+    Audit(audit_command::AuditCommand),
+    #[command(subcommand)]
+    Backup(backup_command::BackupCommand),
     #[command(subcommand)]
     Settings(settings_command::SettingsCommand),
     /// The bench in private namespaces of this machine.
@@ -74,6 +80,8 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(serve) => serve.run(),
         Command::Gate(gate) => gate.run(),
+        Command::Audit(audit) => audit.run(),
+        Command::Backup(backup) => backup.run(),
         Command::Settings(settings) => settings.run(),
         Command::Network(network) => network.run(),
         Command::Lab(LabCommand::Close { dir }) => {

@@ -1,7 +1,7 @@
 //! `tbi-agent serve`: the daemon of an appliance. Opens what it knows, serves the API, carries changes out, and notes its orderly end.
 //!
-//! Tasks: the API (`tbi_daemon::serve`, which also gives the life signs), the dashboard's socket beside it, and one that carries changes out.
-//! All end with SIGTERM.
+//! Tasks: the API (`tbi_daemon::serve`, which also gives the life signs), the dashboard's socket beside it, one that carries changes out, and
+//! one that keeps house once a day. All end with SIGTERM.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ use crate::appliance::api::{self, ApiDoc, Shared};
 use crate::appliance::node::{Appliance, Place, Seams};
 use crate::appliance::permit::Permit;
 use crate::appliance::sysfs::Root;
+use crate::appliance::upkeep;
 use crate::bench::Bench;
 use crate::run::appliance::Directories;
 use crate::systemd::{SYSTEM_BUS, Systemd};
@@ -90,6 +91,7 @@ impl ServeArgs {
             let router = api::router(shared);
             let serving = tbi_daemon::serve(listener, router, health, ApiDoc::openapi(), metrics, shutdown.clone());
             let changing = appliance.carry_out(waiting, shutdown.clone());
+            let keeping = upkeep::keep_house(Arc::clone(&appliance), shutdown.clone());
             let dashboard = async {
                 match access {
                     Some(access) => {
@@ -105,7 +107,7 @@ impl ServeArgs {
                 shutdown.request();
                 served
             };
-            let (served, (), answered) = tokio::join!(serving, changing, dashboard);
+            let (served, (), answered, ()) = tokio::join!(serving, changing, dashboard, keeping);
             served?;
             answered?;
             appliance.end().await;

@@ -12,6 +12,7 @@
 
 pub(crate) mod access;
 pub(crate) mod api;
+mod books;
 pub(crate) mod boot;
 pub(crate) mod capabilities;
 pub(crate) mod events;
@@ -32,4 +33,5 @@ pub(crate) mod sysfs;
 #[cfg(test)]
 mod tests;
 mod trail;
+pub(crate) mod upkeep;
 mod verdict;

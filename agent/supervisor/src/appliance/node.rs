@@ -21,19 +21,17 @@ use tbi_bench::catalogue::Catalogue;
 use tbi_bench::isp::vyos;
 use tbi_bench::topology::Topology;
 use tbi_daemon::Shutdown;
-use tbi_ledger::audit::NewEntry;
-use tbi_ledger::licence::Issuers;
-use tbi_ledger::{Found, Ledger, LedgerError, Policy, Signer};
+use tbi_ledger::Found;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::{Instant, timeout};
 
+use super::books::Books;
 use super::boot::{self, BootFacts};
 use super::capabilities::{self, Equipment};
 use super::hardware;
 use super::health::{self, Evidence};
 use super::identity::{self, IdentityError, Node};
 use super::memory::{ChangeError, InForce, Memory};
-use super::meter::Meter;
 use super::nic::{FoundNic, Roles, choose};
 use super::observe::{Observed, look};
 use super::own_router::{Slot, SlotError};
@@ -45,8 +43,6 @@ use super::sysfs::{self, Root};
 const FRESH: Duration = Duration::from_secs(5);
 /// A disk that takes longer than this does not work.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Keys of licence issuers.
-const ISSUERS: &str = "usr/lib/tlsstress/licence-issuers";
 /// Changes that wait to be carried out; more are one and the same work.
 pub(crate) const WAITING_CHANGES: usize = 8;
 
@@ -75,15 +71,13 @@ pub(crate) struct Appliance {
     node: Node,
     found: Found,
     slot: Slot,
-    issuers: Issuers,
-    meter: Meter,
+    pub(super) books: Books,
     /// Only locked on blocking threads: it holds a database.
     memory: Arc<Mutex<Memory>>,
     in_force: RwLock<Arc<InForce>>,
     last_look: AsyncMutex<Option<(Instant, Seen)>>,
     changes: mpsc::Sender<Changed>,
     reapply_trouble: Mutex<Option<String>>,
-    audit_trouble: Mutex<Option<String>>,
 }
 
 /// One look, with the cards there were.
@@ -137,29 +131,22 @@ impl Appliance {
             found: memory.found().clone(),
             in_force: RwLock::new(Arc::new(memory.in_force().clone())),
             slot,
-            issuers: issuers(&place.root),
-            meter: Meter::open(&place.state),
+            books: Books::open(&place),
             memory: Arc::new(Mutex::new(memory)),
             last_look: AsyncMutex::new(None),
             changes,
             reapply_trouble: Mutex::new(None),
-            audit_trouble: Mutex::new(None),
             place,
         };
         Ok((Arc::new(appliance), waiting))
     }
 
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     pub(crate) fn runs(&self) -> &dyn Runs {
         self.seams.runs.as_ref()
-    }
-
-    /// What a run needs to be allowed, as the settings in force say.
-    pub(crate) fn policy(&self) -> Policy {
-        Policy { enforce: self.in_force().snapshot.settings.licence.enforce, issuers: self.issuers.clone() }
-    }
-
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.meter
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -389,49 +376,8 @@ impl Appliance {
         let _enough_waits = self.changes.try_send(what);
     }
 
-    /// Asks the ledger on a blocking thread; the signer is the box's key.
-    pub(crate) async fn ledger<T: Send + 'static, E: From<Lost> + Send + 'static>(
-        &self,
-        ask: impl FnOnce(&mut Ledger, &dyn Signer) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E> {
-        let key = Arc::clone(&self.node.key);
-        self.remembering(move |memory| ask(memory.ledger(), key.as_ref())).await
-    }
-
-    /// Notes that an entry could, or could not, be made in the audit chain.
-    pub(crate) fn note_audit(&self, trouble: Option<String>) {
-        *self.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
-
-    /// Whether entries can be made; after one that could not, this tries with an entry that says so.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(crate) async fn audit_works(&self) -> Result<(), String> {
-        let Some(trouble) = self.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
-            return Ok(());
-        };
-        let detail = serde_json::json!({ "why": trouble });
-        let resumed = self.ledger(move |ledger, key| {
-            let entry = NewEntry {
-                actor: "agent",
-                role: "none",
-                source: "local",
-                action: "audit.resume",
-                target: "a change before this one has no entry",
-                outcome: "done",
-                detail: &detail,
-                correlation: "",
-            };
-            ledger.append(&entry, key, Timestamp::now())
-        });
-        let resumed = resumed.await.map(|_entry| ()).map_err(|error: LedgerError| error.to_string());
-        self.note_audit(resumed.as_ref().err().cloned());
-        resumed
-    }
-
     /// Asks the database on a blocking thread, and publishes what is in force after it.
-    async fn remembering<T: Send + 'static, E: From<Lost> + Send + 'static>(
+    pub(super) async fn remembering<T: Send + 'static, E: From<Lost> + Send + 'static>(
         &self,
         ask: impl FnOnce(&mut Memory) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
@@ -458,6 +404,7 @@ impl Appliance {
             built: self.facts.built,
             reapply: &reapply,
         });
+        components.extend(self.books.components());
         components.extend(self.seams.workloads.components());
         Health::of(components)
     }
@@ -519,20 +466,6 @@ fn not_in_use(memory: &Memory, slot: &Slot) -> Result<(), SlotError> {
         Router::Own if slot.found().is_some() => Err(SlotError::InUse),
         Router::Own | Router::Frr => Ok(()),
     }
-}
-
-/// Whose licences count: Ed25519 public keys of the verified image, one in hexadecimal digits on a line, so that no operator adds one.
-fn issuers(root: &Root) -> Issuers {
-    let text = root.text(ISSUERS).unwrap_or_default();
-    let key = |line: &str| {
-        let key = tbi_ledger::from_hex(line.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        if key.is_none() {
-            tracing::warn!(line, "a line of {ISSUERS} is no Ed25519 public key");
-        }
-        key
-    };
-    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    Issuers::new(lines.filter_map(key).collect())
 }
 
 fn kind(kind: tbi_ledger::BootKind) -> BootKind {
