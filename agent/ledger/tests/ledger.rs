@@ -153,7 +153,7 @@ fn a_later_release_that_only_added_leaves_a_usable_file_and_one_that_did_not_is_
         let dir = tempfile::tempdir().unwrap();
         Ledger::open(dir.path(), now()).ledger.store_settings(0, "{}", now()).unwrap();
         let file = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
-        file.execute_batch("CREATE TABLE notes (text TEXT); PRAGMA user_version = 999").unwrap();
+        file.execute_batch("CREATE TABLE later (text TEXT); PRAGMA user_version = 999").unwrap();
         file.execute("UPDATE meta SET value = ?1 WHERE key = 'readable_by'", [readable_by]).unwrap();
         drop(file);
         let opened = Ledger::open(dir.path(), now());
