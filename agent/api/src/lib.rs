@@ -29,6 +29,7 @@
 //! | `GET /v1/runs/{id}/report` | | the report (HTML) |
 //! | `POST /v1/power` | [`power::Order`] | 202 [`power::Order`]; 503 when the system refuses |
 
+pub mod access;
 pub mod client;
 pub mod hardware;
 pub mod health;

@@ -1,0 +1,1 @@
+//! The whole door over real sockets.
