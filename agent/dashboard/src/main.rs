@@ -1,15 +1,16 @@
 //! `tbi-dashboard`: the front door. Everything an operator or a program asks of the appliance passes it; it proves who asks, decides whether
 //! they may, limits, and routes to the daemons' sockets. It keeps no state but its certificate. Table of contents only.
 
+mod access;
 mod answers;
 mod body;
 mod caps;
 mod certs;
 mod connection;
 mod door;
-#[allow(dead_code, reason = "the access module reads what is asked")]
 mod gate;
 mod guard;
+mod limits;
 mod listen;
 mod measure;
 mod openapi;
@@ -28,16 +29,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tbi_api::access::AccessClient;
 use tbi_daemon::Shutdown;
 
+use crate::access::Access;
+use crate::access::clock::SystemClock;
 use crate::caps::Most;
 use crate::certs::{Brought, Names};
-use crate::gate::Gate;
+use crate::door::Local;
+use crate::limits::{Delays, Limits};
 use crate::listen::Sockets;
 use crate::registry::Configured;
 use crate::serve::{Config, serve};
+
+/// Segment of the door's operations about access: `/api/v1/access/…`.
+const ACCESS: &str = "access";
 
 /// Front door of TLSStress.Art TBI.
 #[derive(Debug, Parser)]
@@ -64,6 +73,12 @@ struct Args {
     /// CA of client certificates, PEM; they are asked for only with it
     #[arg(long, value_name = "FILE")]
     client_ca: Option<PathBuf>,
+    /// The agent's socket for accounts, sessions and tokens
+    #[arg(long, value_name = "SOCKET", default_value = tbi_api::access::ACCESS_SOCKET)]
+    accounts: PathBuf,
+    /// File with the code that makes the first administrator; without it none can be made through the door
+    #[arg(long, value_name = "FILE")]
+    claim_code: Option<PathBuf>,
     /// A daemon behind the door
     #[arg(long = "daemon", value_name = "NAME=SOCKET", default_value = concat!("agent=", "/run/tlsstress/agent.sock"))]
     daemons: Vec<Configured>,
@@ -73,6 +88,12 @@ struct Args {
     /// Most connections at once from one address (IPv6: one /64)
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     connections_per_address: usize,
+    /// Requests from one address within 10 seconds; an account has twice as many
+    #[arg(long, value_name = "N", default_value_t = Limits::PER_ADDRESS.short.requests, value_parser = clap::value_parser!(u32).range(1..))]
+    burst_limit: u32,
+    /// Requests from one address within 5 minutes; an account has twice as many
+    #[arg(long, value_name = "N", default_value_t = Limits::PER_ADDRESS.long.requests, value_parser = clap::value_parser!(u32).range(1..))]
+    sustained_limit: u32,
     /// Worker threads
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
@@ -81,27 +102,35 @@ struct Args {
     log: String,
 }
 
-/// The door never opens without somebody who decides who comes in.
-#[derive(Debug, thiserror::Error)]
-#[error("this build has no access control; use one that has")]
-struct NoAccessControl;
-
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     tbi_daemon::init_tracing("tbi-dashboard", &args.log);
     raise_descriptor_limit();
-    let gate = access_control()?;
+    // The door never opens without somebody who decides who comes in.
+    let access = access_control(&args)?;
     let workers = usize::from(args.workers);
-    let config = config(args)?;
+    let config = config(args, Arc::clone(&access))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(async { Ok(serve(config, gate, Shutdown::on_signals()?).await?) })
+    runtime.block_on(async { Ok(serve(config, access, Shutdown::on_signals()?).await?) })
 }
 
-fn access_control() -> Result<Arc<dyn Gate>, NoAccessControl> {
-    Err(NoAccessControl)
+fn access_control(args: &Args) -> anyhow::Result<Arc<Access>> {
+    std::fs::create_dir_all(&args.state).with_context(|| format!("cannot make {}", args.state.display()))?;
+    let Limits { mut short, mut long } = Limits::PER_ADDRESS;
+    (short.requests, long.requests) = (args.burst_limit, args.sustained_limit);
+    let per_address = Limits { short, long };
+    let config = access::Config {
+        state: args.state.clone(),
+        claim_code: args.claim_code.clone(),
+        per_address,
+        per_identity: per_address.times(2),
+        delays: Delays::default(),
+    };
+    let accounts = Arc::new(AccessClient::new(&args.accounts));
+    Ok(Access::open(config, accounts, Arc::new(SystemClock::new()))?)
 }
 
-fn config(args: Args) -> anyhow::Result<Config> {
+fn config(args: Args, access: Arc<Access>) -> anyhow::Result<Config> {
     let hosts = args.host.into_iter().chain(["tbi.local".to_owned()]).collect();
     Ok(Config {
         sockets: Sockets::open(&args.listen)?,
@@ -110,7 +139,11 @@ fn config(args: Args) -> anyhow::Result<Config> {
         brought: args.certificate.zip(args.key).map(|(chain, key)| Brought { chain, key }),
         client_ca: args.client_ca,
         daemons: args.daemons,
-        local: None,
+        local: Some(Local {
+            name: ACCESS,
+            document: serde_json::to_value(access::openapi())?,
+            router: access::routes(access),
+        }),
         most: Most { all: args.connections, per_address: args.connections_per_address },
     })
 }
