@@ -132,7 +132,8 @@ async fn on_a_box<F: Future<Output = ()>>(
         power: Arc::clone(&recorder) as Arc<dyn Power>,
         reapply: Arc::clone(&recorder) as Arc<dyn Reapply>,
     };
-    let (appliance, waiting) = Appliance::open(Place { root, state: state.to_owned() }, seams).await.unwrap();
+    let (appliance, waiting) =
+        Appliance::open(Place { root, state: state.to_owned(), run: state.join("run") }, seams).await.unwrap();
     let shutdown = Shutdown::new();
     let shared = Shared { appliance: Arc::clone(&appliance), shutdown: shutdown.clone() };
     let (health, listener) = (Health::new(), Listener::bind(&socket).unwrap());
