@@ -147,10 +147,19 @@ fn a_full_disk_refuses_in_words_and_loses_nothing_confirmed() {
         Ok(())
     });
     assert!(matches!(refused, Err(LedgerError::Full { .. })), "{refused:?}");
+    // Not even when whoever makes it goes on after a part that failed, and the later parts would find room.
+    let refused: Result<(), LedgerError> = ledger.together(|ledger| {
+        let large = ledger.store_settings(0, &"x".repeat(400_000), now());
+        assert!(matches!(large, Err(LedgerError::Full { .. })), "{large:?}");
+        ledger.see_time(now() + jiff::SignedDuration::from_secs(1)).map(|_seen| ())
+    });
+    assert!(ledger.settings().unwrap().is_none());
+    let went_on = refused.is_ok();
     assert_eq!(ledger.audit_head().unwrap(), head);
     assert_eq!(ledger.verify_chain().unwrap().last, confirmed, "reading goes on");
 
     fs::remove_file(disk.filler()).unwrap();
+    assert_eq!(ledger.see_time(now()).unwrap() > now(), went_on, "all of a change or nothing");
     assert_eq!(append(&mut ledger, &node).unwrap(), confirmed + 1);
     assert_eq!(ticks.append(tick()).unwrap(), counted + 1);
     drop((ledger, ticks));

@@ -216,6 +216,7 @@ fn kill_9_during_spend_loses_nothing_confirmed_and_the_chain_verifies() {
         }
     }
     assert_eq!(confirmed, BTreeMap::new(), "confirmed and lost");
+    assert!(burned.len() >= kills(), "the runs were killed before they did anything");
     assert_eq!(ledger.balance().unwrap() + paid, GRANTED, "the sum is conserved");
 }
 
@@ -245,6 +246,7 @@ fn kill_9_during_append_loses_nothing_confirmed_and_the_chain_verifies() {
         assert!(proven.last >= confirmed.keys().last().copied().unwrap_or(0));
     }
     let ledger = open(dir.path());
+    assert!(confirmed.len() >= kills(), "the child was killed before it did anything");
     for entry in all_entries(&ledger) {
         if let Some(hash) = confirmed.remove(&entry.seq) {
             assert_eq!(entry.hash.to_string(), hash);
@@ -287,6 +289,7 @@ fn kill_9_during_drain_loses_nothing_and_counts_nothing_twice() {
         }
         spool.acknowledge(last.client_seq).unwrap();
     }
+    assert!(confirmed.len() >= kills() && acknowledged > 0, "the child was killed before it did anything");
     for (seq, unit) in &confirmed {
         assert_eq!(received.get(seq), Some(unit), "tick {seq} was confirmed and lost");
     }
