@@ -232,6 +232,22 @@ fn an_idempotency_key_replays_its_answer_and_refuses_another_body() {
 }
 
 #[test]
+fn answers_that_are_kept_cannot_fill_the_disk() {
+    let (dir, mut ledger) = with_accounts();
+    let answer = Answer { status: 200, content_type: "text/plain".to_owned(), body: vec![b'x'; LARGEST_ANSWER] };
+    let new = NewRequest { key: "", account: "bob", operation: "POST /", body_sha256: Hash::of(b"") };
+    for n in 0..70 {
+        let key = n.to_string();
+        assert_eq!(ledger.begin_request(&NewRequest { key: &key, ..new }, now()).unwrap(), Begun::Fresh);
+        ledger.finish_request("bob", &key, &answer).unwrap();
+    }
+    assert_eq!(ledger.begin_request(&NewRequest { key: "69", ..new }, now()).unwrap(), Begun::Replay(answer));
+    assert_eq!(ledger.begin_request(&NewRequest { key: "0", ..new }, now()).unwrap(), Begun::Fresh, "the oldest went");
+    drop(ledger);
+    assert!(std::fs::metadata(dir.path().join(tbi_ledger::FILE)).unwrap().len() < 70 * 1024 * 1024);
+}
+
+#[test]
 fn after_a_crash_a_key_in_progress_is_free_again() {
     let (dir, mut ledger) = with_accounts();
     let new = NewRequest { key: "k", account: "bob", operation: "POST /", body_sha256: Hash::of(b"") };

@@ -301,6 +301,8 @@ fn kill_9_during_drain_loses_nothing_and_counts_nothing_twice() {
 fn kill_9_during_backup_leaves_only_whole_backups() {
     let ((dir, _node), mut dice) = (case(), Dice(0x919293));
     let copies = dir.path().join("backups");
+    // Large enough that the copying itself is met.
+    open(dir.path()).store_topology(0, &"x".repeat(4_000_000), now()).unwrap();
     let mut confirmed = BTreeMap::new();
     for _ in 0..kills() {
         for words in run_and_kill(dir.path(), "backup", &mut dice) {
