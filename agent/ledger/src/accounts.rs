@@ -79,17 +79,34 @@ impl fmt::Debug for NewAccount<'_> {
     }
 }
 
+/// A second factor. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecondFactor {
+    /// TOTP secret, as it was given.
+    pub secret: String,
+    /// Step that is used already: the one with which it was confirmed.
+    pub last_step: Option<u64>,
+}
+
+impl fmt::Debug for SecondFactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecondFactor").field("last_step", &self.last_step).finish_non_exhaustive()
+    }
+}
+
 /// What to change; `None` leaves it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct AccountChange {
+    /// Epoch the change is based on; refused when the account has moved on.
+    pub based_on: Option<u64>,
     /// Role.
     pub role: Option<String>,
     /// Whether it may log in.
     pub enabled: Option<bool>,
     /// Password hash as PHC string.
     pub password: Option<String>,
-    /// TOTP secret; `Some(None)` takes the second factor away. The last used step begins anew.
-    pub totp_secret: Option<Option<String>>,
+    /// Second factor; `Some(None)` takes it away, and its recovery codes with it.
+    pub second_factor: Option<Option<SecondFactor>>,
     /// Hashes of recovery codes, in place of the ones there were. Alone it ends no session.
     pub recovery: Option<Vec<String>>,
     /// Ends all sessions.
@@ -99,11 +116,13 @@ pub struct AccountChange {
 impl fmt::Debug for AccountChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccountChange")
+            .field("based_on", &self.based_on)
             .field("role", &self.role)
             .field("enabled", &self.enabled)
             .field("password", &self.password.is_some())
-            .field("second_factor", &self.totp_secret.as_ref().map(Option::is_some))
+            .field("second_factor", &self.second_factor)
             .field("recovery", &self.recovery.is_some())
+            .field("end_sessions", &self.end_sessions)
             .finish()
     }
 }
@@ -156,7 +175,8 @@ impl Ledger {
     /// Changes an account and gives it as it is then.
     ///
     /// # Errors
-    /// [`LedgerError::Missing`], [`LedgerError::Invalid`], [`LedgerError::LastAdministrator`].
+    /// [`LedgerError::Missing`], [`LedgerError::Invalid`], [`LedgerError::LastAdministrator`]; [`LedgerError::Changed`] when the account
+    /// is of another epoch than the change was based on.
     pub fn change_account(
         &mut self,
         name: &str,
@@ -165,6 +185,9 @@ impl Ledger {
     ) -> Result<Account, LedgerError> {
         self.change("change the account", |db| {
             let mut account = find(db, name)?.ok_or_else(|| LedgerError::missing("account", name))?;
+            if let Some(based_on) = change.based_on.filter(|epoch| *epoch != account.epoch) {
+                return Err(LedgerError::Changed { based_on, current: account.epoch }.into());
+            }
             let before = account.clone();
             if let Some(role) = &change.role {
                 checked_text("the role", role, 32)?;
@@ -178,10 +201,14 @@ impl Ledger {
                 account.password = Some(password.clone());
                 account.password_changed = Some(stored_time(now));
             }
-            if let Some(secret) = &change.totp_secret {
-                secret.iter().try_for_each(|secret| checked_text("the second factor", secret, 256))?;
-                account.totp_secret.clone_from(secret);
-                account.totp_step = None;
+            match &change.second_factor {
+                Some(Some(factor)) => {
+                    checked_text("the second factor", &factor.secret, 256)?;
+                    account.totp_secret = Some(factor.secret.clone());
+                    account.totp_step = factor.last_step;
+                }
+                Some(None) => (account.totp_secret, account.totp_step, account.recovery) = (None, None, Vec::new()),
+                None => {}
             }
             if let Some(recovery) = &change.recovery {
                 account.recovery = checked_recovery(recovery)?;

@@ -19,10 +19,10 @@ impl Ledger {
         const DOING: &str = "store the change";
         let failed = |error| E::from(LedgerError::when(DOING)(error));
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+        self.together = true;
         let open = Open(self);
         let done = work(open.0)?;
         if open.0.connection.is_autocommit() {
-            // SQLite gave the transaction up in the middle (no room); what came after it is stored, what came before is not.
             return Err(E::from(LedgerError::Full { doing: DOING }));
         }
         open.0.connection.execute_batch("COMMIT").map_err(failed)?;
@@ -36,6 +36,10 @@ impl Ledger {
         work: impl FnOnce(&Connection) -> Result<T, Failed>,
     ) -> Result<T, LedgerError> {
         let db = &self.connection;
+        if self.together && db.is_autocommit() {
+            // SQLite gave the whole transaction up when an earlier part of it found no room; nothing may be stored outside of it now.
+            return Err(LedgerError::Full { doing });
+        }
         let done = if db.is_autocommit() { alone(db, work) } else { nested(db, work) };
         done.map_err(Failed::when(doing))
     }
@@ -55,6 +59,7 @@ struct Open<'a>(&'a mut Ledger);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
+        self.0.together = false;
         if !self.0.connection.is_autocommit()
             && let Err(error) = self.0.connection.execute_batch("ROLLBACK")
         {

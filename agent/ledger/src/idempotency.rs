@@ -18,6 +18,10 @@ pub const RETENTION_HOURS: i64 = 24;
 /// Largest body of an answer that is kept.
 pub const LARGEST_ANSWER: usize = 1024 * 1024;
 
+/// Most answers that are kept, and most bytes of them; the oldest go first, so that a client with many keys cannot fill the disk.
+const MOST_ANSWERS: i64 = 10_000;
+const MOST_BYTES: i64 = 64 * 1024 * 1024;
+
 /// A request that carries a key.
 #[derive(Debug, Clone, Copy)]
 pub struct NewRequest<'a> {
@@ -103,7 +107,18 @@ impl Ledger {
                  WHERE account = ?1 AND key = ?2 AND status IS NULL",
                 (account, key, answer.status, &answer.content_type, &answer.body),
             )?;
-            if kept == 1 { Ok(()) } else { Err(LedgerError::missing("request under way with key", key).into()) }
+            if kept != 1 {
+                return Err(LedgerError::missing("request under way with key", key).into());
+            }
+            db.execute(
+                "DELETE FROM idempotency WHERE rowid IN (
+                    SELECT rowid FROM (
+                        SELECT rowid, count(*) OVER newest AS answers, sum(length(body)) OVER newest AS bytes FROM idempotency
+                        WHERE status IS NOT NULL WINDOW newest AS (ORDER BY begun DESC, rowid DESC)
+                    ) WHERE answers > ?1 OR bytes > ?2)",
+                (MOST_ANSWERS, MOST_BYTES),
+            )?;
+            Ok(())
         })
     }
 

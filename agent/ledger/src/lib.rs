@@ -45,7 +45,7 @@ mod snapshots;
 pub mod spool;
 mod tokens;
 
-pub use accounts::{ADMINISTRATOR, Account, AccountChange, NewAccount};
+pub use accounts::{ADMINISTRATOR, Account, AccountChange, NewAccount, SecondFactor};
 pub use authorize::{Policy, Refused, Request};
 pub use backup::{Backup, BackupError, backups, restore};
 pub use boots::{Boot, BootKind, NewBoot, Past};
@@ -67,4 +67,6 @@ pub use tokens::{NewToken, Token};
 #[derive(Debug)]
 pub struct Ledger {
     connection: rusqlite::Connection,
+    /// Within [`Ledger::together`]: a change then belongs to the open transaction, or fails with it.
+    together: bool,
 }

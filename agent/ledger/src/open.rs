@@ -125,7 +125,7 @@ impl Ledger {
         let why = match use_file(&path) {
             Ok(connection) => {
                 let found = if existed { Found::Existing } else { Found::Fresh };
-                return Opened { ledger: Self { connection }, found };
+                return Opened { ledger: Self::on(connection), found };
             }
             Err(Trouble::Unwritable { why, full, readable }) => return Self::in_memory(readable, why, full),
             Err(Trouble::Unusable(why)) => why,
@@ -137,10 +137,14 @@ impl Ledger {
             }
         };
         match use_file(&path) {
-            Ok(connection) => Opened { ledger: Self { connection }, found: Found::MovedAside { to, why } },
+            Ok(connection) => Opened { ledger: Self::on(connection), found: Found::MovedAside { to, why } },
             Err(Trouble::Unwritable { why, full, .. }) => Self::in_memory(None, why, full),
             Err(Trouble::Unusable(again)) => Self::in_memory(None, again, false),
         }
+    }
+
+    fn on(connection: Connection) -> Self {
+        Self { connection, together: false }
     }
 
     fn in_memory(readable: Option<Connection>, why: String, full: bool) -> Opened {
@@ -149,12 +153,12 @@ impl Ledger {
             .and_then(|file| copy(&file).inspect_err(|error| tracing::warn!(%error, "no copy of the database")).ok());
         let connection = copied.map_or_else(fresh_memory, Ok);
         match connection {
-            Ok(connection) => Opened { ledger: Self { connection }, found },
+            Ok(connection) => Opened { ledger: Self::on(connection), found },
             // SQLite in memory needs nothing but memory. Without it this program is about to end anyway; what remains is a database
             // without tables, in which each request fails with its sentence.
             Err(error) => {
                 tracing::error!(%error, "no database, not even in memory");
-                Opened { ledger: Self { connection: bare_memory() }, found }
+                Opened { ledger: Self::on(bare_memory()), found }
             }
         }
     }

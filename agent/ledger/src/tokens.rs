@@ -63,7 +63,7 @@ impl Ledger {
     pub fn create_token(&mut self, new: &NewToken<'_>, now: Timestamp) -> Result<Token, LedgerError> {
         checked_text("the id of a token", new.id, 64)?;
         checked_text("the label of a token", new.label, 128)?;
-        checked_text("the prefix of a token", new.prefix, 32)?;
+        checked_text("the prefix of a token", new.prefix, 64)?;
         checked_text("the scopes of a token", new.scopes, 256)?;
         if new.expires <= now {
             return Err(LedgerError::invalid("the token", "it would have expired already; choose a later end"));

@@ -6,7 +6,7 @@ mod common;
 use common::{Node, at, note, now, open};
 use tbi_ledger::{
     ADMINISTRATOR, AccountChange, Answer, Begun, Hash, LARGEST_ANSWER, Ledger, LedgerError, NewAccount, NewRequest,
-    NewSession, NewToken, Run, RunFilter,
+    NewSession, NewToken, Run, RunFilter, SecondFactor,
 };
 
 fn with_accounts() -> (tempfile::TempDir, Ledger) {
@@ -15,6 +15,10 @@ fn with_accounts() -> (tempfile::TempDir, Ledger) {
     ledger.create_first_administrator("ada", "$argon2id$ada", now()).unwrap();
     ledger.create_account(&NewAccount { name: "bob", role: "viewer", password: Some("$argon2id$bob") }, now()).unwrap();
     (dir, ledger)
+}
+
+fn factor(secret: &str) -> Option<Option<SecondFactor>> {
+    Some(Some(SecondFactor { secret: secret.to_owned(), last_step: Some(99) }))
 }
 
 fn session<'a>(id: &[u8], account: &'a str, epoch: u64) -> NewSession<'a> {
@@ -73,7 +77,7 @@ fn the_epoch_grows_with_what_ends_sessions_and_with_nothing_else() {
     assert_eq!(epoch(&ledger), 1);
     change(&mut ledger, AccountChange { role: Some("operator".to_owned()), ..any() });
     change(&mut ledger, AccountChange { password: Some("$argon2id$bob2".to_owned()), ..any() });
-    change(&mut ledger, AccountChange { totp_secret: Some(Some("JBSWY3DP".to_owned())), ..any() });
+    change(&mut ledger, AccountChange { second_factor: factor("JBSWY3DP"), ..any() });
     let account = change(&mut ledger, AccountChange { recovery: Some(vec!["h1".into(), "h2".into()]), ..any() });
     assert_eq!((epoch(&ledger), account.last_login), (5, Some(now())));
     assert_eq!(account.password_changed, Some(now()));
@@ -84,11 +88,12 @@ fn a_one_time_code_and_a_recovery_code_are_used_once() {
     let (_dir, mut ledger) = with_accounts();
     assert!(!ledger.use_totp_step("bob", 100).unwrap(), "no second factor");
     let change = AccountChange {
-        totp_secret: Some(Some("JBSWY3DP".to_owned())),
+        second_factor: factor("JBSWY3DP"),
         recovery: Some(vec!["h1".to_owned(), "h2".to_owned()]),
         ..AccountChange::default()
     };
     let epoch = ledger.change_account("bob", &change, now()).unwrap().epoch;
+    assert!(!ledger.use_totp_step("bob", 99).unwrap(), "it was confirmed with this one");
     assert!(ledger.use_totp_step("bob", 100).unwrap());
     assert!(!ledger.use_totp_step("bob", 100).unwrap());
     assert!(!ledger.use_totp_step("bob", 99).unwrap(), "the clock went backwards");
@@ -98,6 +103,11 @@ fn a_one_time_code_and_a_recovery_code_are_used_once() {
     let account = ledger.account("bob").unwrap().unwrap();
     assert_eq!((account.recovery, account.epoch, account.totp_step), (vec!["h2".to_owned()], epoch, Some(101)));
     assert!(matches!(ledger.use_totp_step("eve", 1), Err(LedgerError::Missing { .. })));
+    let stale = AccountChange { based_on: Some(1), second_factor: Some(None), ..AccountChange::default() };
+    assert!(matches!(ledger.change_account("bob", &stale, now()), Err(LedgerError::Changed { current: 2, .. })));
+    let without = AccountChange { based_on: Some(2), ..stale };
+    let account = ledger.change_account("bob", &without, now()).unwrap();
+    assert_eq!((account.totp_secret, account.totp_step, account.recovery, account.epoch), (None, None, vec![], 3));
 }
 
 #[test]
@@ -105,7 +115,7 @@ fn secrets_are_not_in_debug() {
     let (_dir, mut ledger) = with_accounts();
     let change = AccountChange {
         password: Some("$argon2id$SECRET".to_owned()),
-        totp_secret: Some(Some("SECRET".to_owned())),
+        second_factor: factor("SECRET"),
         recovery: Some(vec!["SECRET".to_owned()]),
         ..AccountChange::default()
     };
@@ -219,6 +229,22 @@ fn an_idempotency_key_replays_its_answer_and_refuses_another_body() {
     assert_eq!(ledger.begin_request(&new, at("2026-06-16T12:00:00Z")).unwrap(), Begun::Replay(answer.clone()));
     assert_eq!(ledger.begin_request(&new, at("2020-01-01T00:00:00Z")).unwrap(), Begun::Replay(answer));
     assert_eq!(ledger.begin_request(&new, at("2020-01-02T00:00:00Z")).unwrap(), Begun::Fresh);
+}
+
+#[test]
+fn answers_that_are_kept_cannot_fill_the_disk() {
+    let (dir, mut ledger) = with_accounts();
+    let answer = Answer { status: 200, content_type: "text/plain".to_owned(), body: vec![b'x'; LARGEST_ANSWER] };
+    let new = NewRequest { key: "", account: "bob", operation: "POST /", body_sha256: Hash::of(b"") };
+    for n in 0..70 {
+        let key = n.to_string();
+        assert_eq!(ledger.begin_request(&NewRequest { key: &key, ..new }, now()).unwrap(), Begun::Fresh);
+        ledger.finish_request("bob", &key, &answer).unwrap();
+    }
+    assert_eq!(ledger.begin_request(&NewRequest { key: "69", ..new }, now()).unwrap(), Begun::Replay(answer));
+    assert_eq!(ledger.begin_request(&NewRequest { key: "0", ..new }, now()).unwrap(), Begun::Fresh, "the oldest went");
+    drop(ledger);
+    assert!(std::fs::metadata(dir.path().join(tbi_ledger::FILE)).unwrap().len() < 70 * 1024 * 1024);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::process::Command;
 use common::{Node, note, now, open};
 use tbi_ledger::audit::NewEntry;
 use tbi_ledger::spool::{Limits, NewTick, Spool, SpoolError};
-use tbi_ledger::{BackupError, FILE, Found, Ledger, LedgerError, backups};
+use tbi_ledger::{BackupError, FILE, Found, Hash, Ledger, LedgerError, Policy, Request, backups};
 
 fn append(ledger: &mut Ledger, node: &Node) -> Result<u64, LedgerError> {
     let detail = serde_json::json!({ "after": "x".repeat(2000) });
@@ -73,6 +73,50 @@ fn a_database_that_becomes_corrupt_under_the_agent_says_so_and_is_moved_aside_at
     assert_eq!(backups(copies.path()).unwrap(), []);
     drop(ledger);
     assert!(matches!(Ledger::open(dir.path(), now()).found, Found::MovedAside { .. }));
+}
+
+#[test]
+fn a_power_cut_at_any_length_of_the_log_leaves_a_chain_that_proves_and_a_sum_that_is_conserved() {
+    let (dir, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let mut ledger = open(dir.path());
+    ledger.mint("licence:a", &[1000], now()).unwrap();
+    let policy = Policy { enforce: false, ..Policy::default() };
+    for n in 0..12_u64 {
+        ledger.spend(n, &format!("run-{n}"), now()).unwrap();
+        let run = format!("authorised-{n}");
+        let request = Request {
+            run: &run,
+            plan_sha256: Hash::of(b"plan"),
+            features: &[],
+            tsu: 1,
+            actor: "ada",
+            role: "operator",
+            source: "local",
+            correlation: "c",
+            runs_under_way: 0,
+        };
+        ledger.authorize(&request, &policy, &node, now()).unwrap();
+    }
+    let wal = dir.path().join(format!("{FILE}-wal"));
+    let whole = fs::metadata(&wal).unwrap().len();
+    let mut seen = std::collections::BTreeSet::new();
+    for length in (0..=whole).step_by(6151).chain([whole]) {
+        let after = tempfile::tempdir().unwrap();
+        fs::copy(dir.path().join(FILE), after.path().join(FILE)).unwrap();
+        let cut = after.path().join(format!("{FILE}-wal"));
+        fs::copy(&wal, &cut).unwrap();
+        OpenOptions::new().write(true).open(&cut).unwrap().set_len(length).unwrap();
+        let ledger = open(after.path());
+        let last = ledger.verify_chain().unwrap().last;
+        let receipts = (0..12).filter(|n| ledger.receipt(&format!("authorised-{n}")).unwrap().is_some()).count();
+        assert_eq!(receipts as u64, last, "a receipt for each sealed run, at {length} bytes");
+        let spent: u64 =
+            (0..12).filter_map(|n| ledger.spent_by(&format!("run-{n}")).unwrap()).map(|it| it.amount).sum();
+        let granted = ledger.balance().unwrap() + spent;
+        assert!(granted == 1000 || (granted, last) == (0, 0), "{granted} at {length} bytes");
+        seen.insert(last);
+    }
+    assert!(seen.len() >= 6 && seen.contains(&12), "the cuts met several states: {seen:?}");
 }
 
 /// A small disk of its own; needs the right to mount, and the test is left out without it.
@@ -147,10 +191,19 @@ fn a_full_disk_refuses_in_words_and_loses_nothing_confirmed() {
         Ok(())
     });
     assert!(matches!(refused, Err(LedgerError::Full { .. })), "{refused:?}");
+    // Not even when whoever makes it goes on after a part that failed, and the later parts would find room.
+    let refused: Result<(), LedgerError> = ledger.together(|ledger| {
+        let large = ledger.store_settings(0, &"x".repeat(400_000), now());
+        assert!(matches!(large, Err(LedgerError::Full { .. })), "{large:?}");
+        ledger.see_time(now() + jiff::SignedDuration::from_secs(1)).map(|_seen| ())
+    });
+    assert!(ledger.settings().unwrap().is_none());
+    let went_on = refused.is_ok();
     assert_eq!(ledger.audit_head().unwrap(), head);
     assert_eq!(ledger.verify_chain().unwrap().last, confirmed, "reading goes on");
 
     fs::remove_file(disk.filler()).unwrap();
+    assert_eq!(ledger.see_time(now()).unwrap() > now(), went_on, "all of a change or nothing");
     assert_eq!(append(&mut ledger, &node).unwrap(), confirmed + 1);
     assert_eq!(ticks.append(tick()).unwrap(), counted + 1);
     drop((ledger, ticks));

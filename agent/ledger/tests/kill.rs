@@ -6,9 +6,10 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use common::{Issuer, Node, envelope, note, now, open};
@@ -126,6 +127,16 @@ impl Dice {
     }
 }
 
+/// Lines with their line feeds, as far as they have one, until the child is gone.
+fn read_lines(mut out: impl BufRead, to: &SyncSender<String>) {
+    loop {
+        let mut line = String::new();
+        if out.read_line(&mut line).unwrap() == 0 || to.send(line).is_err() {
+            return;
+        }
+    }
+}
+
 /// Starts the child, lets it confirm some things and go on for a moment, kills it, and gives everything it confirmed.
 fn run_and_kill(dir: &Path, role: &str, dice: &mut Dice) -> Vec<Vec<String>> {
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -136,15 +147,24 @@ fn run_and_kill(dir: &Path, role: &str, dice: &mut Dice) -> Vec<Vec<String>> {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let out = BufReader::new(child.stdout.take().unwrap());
+    // A thread reads, so that a child that hangs is found by a deadline; it ends with the child.
+    let (sender, lines) = std::sync::mpsc::sync_channel::<String>(64);
+    let reader = std::thread::spawn(move || read_lines(out, &sender));
     let mut text = String::new();
     let (wanted, mut met) = (dice.below(8), 0);
     while met < wanted {
-        let before = text.len();
-        if out.read_line(&mut text).unwrap() == 0 {
-            break;
+        match lines.recv_timeout(Duration::from_secs(60)) {
+            Ok(line) => {
+                met += u64::from(line.starts_with("@ "));
+                text.push_str(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                child.kill().unwrap();
+                panic!("the child hangs: {text}");
+            }
         }
-        met += u64::from(text[before..].starts_with("@ "));
     }
     // Without a confirmation to wait for, it is killed while it starts: somewhere in loading, opening, repairing.
     let moment = Duration::from_micros(if wanted == 0 { dice.below(40_000) } else { dice.below(4000) });
@@ -154,7 +174,8 @@ fn run_and_kill(dir: &Path, role: &str, dice: &mut Dice) -> Vec<Vec<String>> {
     }
     child.kill().unwrap();
     let ended = child.wait().unwrap();
-    out.read_to_string(&mut text).unwrap();
+    text.extend(lines.iter());
+    reader.join().unwrap();
     if ended.code().is_some() {
         let mut why = String::new();
         child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
@@ -216,6 +237,7 @@ fn kill_9_during_spend_loses_nothing_confirmed_and_the_chain_verifies() {
         }
     }
     assert_eq!(confirmed, BTreeMap::new(), "confirmed and lost");
+    assert!(burned.len() >= kills(), "the runs were killed before they did anything");
     assert_eq!(ledger.balance().unwrap() + paid, GRANTED, "the sum is conserved");
 }
 
@@ -245,6 +267,7 @@ fn kill_9_during_append_loses_nothing_confirmed_and_the_chain_verifies() {
         assert!(proven.last >= confirmed.keys().last().copied().unwrap_or(0));
     }
     let ledger = open(dir.path());
+    assert!(confirmed.len() >= kills(), "the child was killed before it did anything");
     for entry in all_entries(&ledger) {
         if let Some(hash) = confirmed.remove(&entry.seq) {
             assert_eq!(entry.hash.to_string(), hash);
@@ -287,6 +310,7 @@ fn kill_9_during_drain_loses_nothing_and_counts_nothing_twice() {
         }
         spool.acknowledge(last.client_seq).unwrap();
     }
+    assert!(confirmed.len() >= kills() && acknowledged > 0, "the child was killed before it did anything");
     for (seq, unit) in &confirmed {
         assert_eq!(received.get(seq), Some(unit), "tick {seq} was confirmed and lost");
     }
@@ -298,6 +322,8 @@ fn kill_9_during_drain_loses_nothing_and_counts_nothing_twice() {
 fn kill_9_during_backup_leaves_only_whole_backups() {
     let ((dir, _node), mut dice) = (case(), Dice(0x919293));
     let copies = dir.path().join("backups");
+    // Large enough that the copying itself is met.
+    open(dir.path()).store_topology(0, &"x".repeat(4_000_000), now()).unwrap();
     let mut confirmed = BTreeMap::new();
     for _ in 0..kills() {
         for words in run_and_kill(dir.path(), "backup", &mut dice) {

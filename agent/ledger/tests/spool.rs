@@ -157,6 +157,10 @@ fn a_full_spool_says_so_and_takes_ticks_again_after_the_drain() {
 #[test]
 fn a_spool_that_cannot_be_written_is_an_error_and_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
+    for stranger in ["ticks-1.log", "ticks-00000000000000000001.log.old", "ticks-x.log"] {
+        fs::write(dir.path().join(stranger), "somebody's").unwrap();
+    }
+    assert_eq!(spool(dir.path()).append(tick("1")).unwrap(), 1, "strangers are left alone");
     fs::write(dir.path().join("spool"), "a file").unwrap();
     let error = Spool::open(&dir.path().join("spool"), Limits::default()).unwrap_err().to_string();
     assert!(error.contains("the work goes on"), "{error}");

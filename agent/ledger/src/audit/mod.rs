@@ -354,7 +354,7 @@ pub(crate) fn last_signed(db: &Connection) -> Result<u64, Failed> {
     Ok(uint(db.query_row(query, [], |row| row.get(0))?))
 }
 
-/// Cuts at a character, not in the middle of one, and drops what no line may carry.
+/// Cuts at a character, not in the middle of one.
 fn bounded(text: &str) -> String {
     if text.len() <= LONGEST_FIELD {
         return text.to_owned();

@@ -1,8 +1,9 @@
 //! Proves an exported chain without a database and without trusting it: streaming, with bounded memory. The first thing that is wrong is
 //! the finding.
 //!
-//! Invariant: `Ok` means that these bytes are exactly the ones that the owner of the key wrote: each line has its one spelling, each entry
-//! its hash and its predecessor, each checkpoint its signature, and the end signs the digest of everything before it.
+//! Invariant: `Ok` means that the owner of the key wrote this chain and nothing was edited, moved or cut: each line has its one spelling, each
+//! entry its hash and its predecessor, each checkpoint its signature, and the end signs the digest of everything before it. (Of an ECDSA
+//! signature there is a second form that anybody can compute; whoever puts it into the end line changes no word of what is signed.)
 
 use std::fmt;
 use std::io::{BufRead, Read as _};

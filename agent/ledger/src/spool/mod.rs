@@ -115,7 +115,8 @@ impl Spool {
         for found in fs::read_dir(dir).map_err(failed("list", dir))? {
             let name = found.map_err(failed("list", dir))?.file_name();
             let number = name.to_str().and_then(|it| it.strip_prefix("ticks-")?.strip_suffix(".log"));
-            firsts.extend(number.and_then(|it| it.parse::<u64>().ok()));
+            // Only names as they are written here; somebody's copy beside them is not read.
+            firsts.extend(number.and_then(|it| it.parse().ok()).filter(|first| spool.path(*first) == dir.join(&name)));
         }
         firsts.sort_unstable();
         for first in firsts {

@@ -155,6 +155,8 @@ fn book(ledger: &mut Ledger, key: &dyn Signer, finished: &Finished) -> Result<()
             ledger.store_run(&row)?;
         }
         ledger.append(&entry(&finished.by, "run.end", &run.id, "done", &detail), key, now)?;
+        // Signed now: what happened up to here cannot be cut off unseen.
+        ledger.checkpoint(key, now)?;
         Ok(())
     })
 }

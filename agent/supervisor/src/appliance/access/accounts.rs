@@ -9,7 +9,7 @@ use tbi_api::access::{
     Account, AccountChange, AccountName, Hidden, NewAccount, Role, SecondFactorChange, Secrets, TotpStep,
 };
 use tbi_daemon::ApiJson;
-use tbi_ledger::{AccountChange as RowChange, Ledger, LedgerError, NewAccount as NewRow};
+use tbi_ledger::{AccountChange as RowChange, Ledger, LedgerError, NewAccount as NewRow, SecondFactor};
 
 use super::{AccessError, Answer, Shared, ask, change as make_change, parsed, rows};
 
@@ -66,11 +66,6 @@ pub(super) async fn change(
     let action = action_of(&wanted);
     let changed = make_change(&appliance, &headers, action, name.to_string(), move |ledger, now| {
         let before = found(ledger, name.as_str())?;
-        if let Some(based_on) = wanted.based_on
-            && based_on != before.epoch
-        {
-            return Err(LedgerError::Changed { based_on, current: before.epoch }.into());
-        }
         carry_out(ledger, &before, &wanted, now)?;
         let after = rows::account(&found(ledger, name.as_str())?)?;
         let mut detail = json!({ "before": seen(&rows::account(&before)?), "after": seen(&after) });
@@ -97,32 +92,27 @@ fn carry_out(
             "this recovery code is used or none of the account's",
         ));
     }
-    let mut change = RowChange {
+    let second_factor = wanted.second_factor.as_ref().map(|to| match to {
+        SecondFactorChange::Set { totp, .. } => {
+            Some(SecondFactor { secret: text(&totp.secret), last_step: totp.last_step })
+        }
+        SecondFactorChange::None => None,
+    });
+    let recovery = match &wanted.second_factor {
+        Some(SecondFactorChange::Set { recovery, .. }) => Some(recovery),
+        _ => wanted.recovery.as_ref(),
+    };
+    let change = RowChange {
+        based_on: wanted.based_on,
         role: wanted.role.map(|role| role.as_str().to_owned()),
         enabled: wanted.enabled,
         password: wanted.password.as_ref().map(text),
-        recovery: wanted.recovery.as_ref().map(|codes| codes.iter().map(text).collect()),
+        second_factor,
+        recovery: recovery.map(|codes| codes.iter().map(text).collect()),
         end_sessions: wanted.end_sessions,
-        ..RowChange::default()
     };
-    let mut step = None;
-    match &wanted.second_factor {
-        Some(SecondFactorChange::Set { totp, recovery }) => {
-            change.totp_secret = Some(Some(text(&totp.secret)));
-            change.recovery = Some(recovery.iter().map(text).collect());
-            step = totp.last_step;
-        }
-        Some(SecondFactorChange::None) => {
-            change.totp_secret = Some(None);
-            change.recovery = Some(Vec::new());
-        }
-        None => {}
-    }
     if change != RowChange::default() {
         ledger.change_account(name, &change, now)?;
-    }
-    if let Some(step) = step {
-        ledger.use_totp_step(name, step)?;
     }
     if let (Some(hash), Some(stored)) = (&wanted.rehashed, &before.password) {
         // When another one was set meanwhile, there is nothing to make stronger.

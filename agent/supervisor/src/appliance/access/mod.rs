@@ -13,8 +13,6 @@
 mod accounts;
 mod keys;
 mod rows;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

@@ -1,1 +1,0 @@
-//! The access socket as the dashboard meets it.
