@@ -358,7 +358,17 @@ fn form(request: &Request<RequestBody>, client: &Client) -> Result<(), Box<Refus
             let refused = Refused::HeadTooLarge;
             return Err(refusal(refused.status(), refused.code(), refused.sentence()).into());
         }
-        // HTTP/1.1 has no :authority; the guard saw its Host.
+        // Of these, h2 refuses some and h3 none. HTTP/1.1 went through the guard.
+        if headers.contains_key(header::TRANSFER_ENCODING) || headers.contains_key(header::CONNECTION) {
+            return malformed(
+                "the request has a field that belongs to HTTP/1.1; leave out Connection and Transfer-Encoding",
+            );
+        }
+        let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+        let plain = |length: &HeaderValue| !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+        if lengths.next().is_some_and(|length| !plain(length) || length.len() > 18) || lengths.next().is_some() {
+            return malformed(Refused::Length.sentence());
+        }
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next().map(HeaderValue::as_bytes);
         let authority = uri.authority().map(|authority| authority.as_str().as_bytes());

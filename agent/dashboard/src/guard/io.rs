@@ -66,8 +66,7 @@ impl<S> Guarded<S> {
         let count = rest.len().min(buffer.remaining());
         buffer.put_slice(&rest[..count]);
         self.told += count;
-        // When all is told, nothing is put, which is the end of the stream.
-        Some(Ok(()))
+        (count > 0).then_some(Ok(()))
     }
 
     fn judge(&mut self, refused: Option<Refused>) {
@@ -89,6 +88,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         loop {
             if let Some(handed) = this.hand_on(buffer) {
                 return Poll::Ready(handed);
+            }
+            if this.refused.is_some() {
+                // All is told. What still comes is thrown away: were it left unread, the kernel would reset the connection, and the client
+                // might never read the answer. The stand-in ends the connection.
+                let mut room = [0; 2048];
+                let mut more = ReadBuf::new(&mut room);
+                ready!(Pin::new(&mut this.stream).poll_read(cx, &mut more))?;
+                if more.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
             }
             if let Some(clock) = &mut this.clock
                 && clock.as_mut().poll(cx).is_ready()
