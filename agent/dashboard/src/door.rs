@@ -3,6 +3,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -64,12 +65,18 @@ pub(crate) struct Client {
     pub(crate) peer: Peer,
     pub(crate) verdict: Option<Verdict>,
     source: Option<HeaderValue>,
+    requests: AtomicU64,
 }
 
 impl Client {
     pub(crate) fn new(peer: Peer, verdict: Option<Verdict>) -> Self {
         let source = HeaderValue::from_str(&peer.address.to_string()).ok();
-        Self { peer, verdict, source }
+        Self { peer, verdict, source, requests: AtomicU64::new(0) }
+    }
+
+    /// How many requests it has made.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
     }
 }
 
@@ -121,6 +128,7 @@ impl Door {
     /// Answers a request. Never fails: what goes wrong is an answer.
     pub(crate) async fn answer(&self, request: Request<RequestBody>, client: &Client) -> Answer {
         let began = Instant::now();
+        client.requests.fetch_add(1, Relaxed);
         let id = correlation_id(request.headers().get(&CORRELATION_HEADER));
         let (method, version) = (request.method().clone(), request.version());
         // Kept for the log; the request itself goes on to wherever it goes.
@@ -172,7 +180,7 @@ impl Door {
                 if view.document.is_none() {
                     return Err(down(daemon, "it was not heard yet").into());
                 }
-                let found = view.routes.find(&format!("/v1{rest}"), method);
+                let found = view.routes.find_v1(rest, method);
                 (Way::Daemon(daemon, path.len() - rest.len()), found)
             }
             Some((None, name, _)) => match (&self.local, &self.local_table) {
