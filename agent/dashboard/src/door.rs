@@ -159,7 +159,10 @@ impl Door {
     fn finish(&self, answer: &mut Answer, id: &HeaderValue, version: Version) {
         let headers = answer.headers_mut();
         dress(headers);
-        headers.insert(CORRELATION_HEADER, id.clone());
+        let mut id = id.clone();
+        // Never the same twice: keeps it out of HTTP/2's table of fields that come again.
+        id.set_sensitive(true);
+        headers.insert(CORRELATION_HEADER, id);
         if let Some(alt_svc) = &self.alt_svc
             && version != Version::HTTP_3
         {

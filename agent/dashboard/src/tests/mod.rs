@@ -4,6 +4,7 @@
 mod drain;
 mod faults;
 mod http3;
+mod identity;
 mod load;
 mod routing;
 mod smuggling;
@@ -44,6 +45,7 @@ use tokio_rustls::client::TlsStream;
 use crate::answers::refusal;
 use crate::caps::Most;
 use crate::certs::Names;
+use crate::door::Local;
 use crate::gate::{Asked, Caller, Gate, Refusal};
 use crate::listen::Sockets;
 use crate::registry::Configured;
@@ -66,6 +68,10 @@ impl Gate for TestGate {
                 return Err(refusal(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "wait"));
             }
             let mut answer_headers = HeaderMap::new();
+            if let Some(leaf) = &asked.peer.certificate {
+                let proved = crate::certs::fingerprint(leaf);
+                answer_headers.insert("x-test-certificate", HeaderValue::from_str(&proved).unwrap());
+            }
             answer_headers.append(header::SET_COOKIE, HeaderValue::from_static("a=1"));
             answer_headers.append(header::SET_COOKIE, HeaderValue::from_static("b=2"));
             if asked.claims.public {
@@ -235,6 +241,10 @@ impl Stand {
     }
 
     async fn with(most: Most) -> Self {
+        Self::started(most, None, None).await
+    }
+
+    async fn started(most: Most, client_ca: Option<PathBuf>, local: Option<Local>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let daemon = TestDaemon::start(dir.path().join("agent.sock"));
         let sockets = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
@@ -245,9 +255,9 @@ impl Stand {
             state: dir.path().join("door"),
             names: Names { hosts: ["localhost".to_owned()].into(), addresses: [address.ip()].into() },
             brought: None,
-            client_ca: None,
+            client_ca,
             daemons: vec![Configured { name: "agent".to_owned(), socket: daemon.socket.clone() }],
-            local: None,
+            local,
             most,
         };
         let serving = tokio::spawn(serve(config, Arc::new(TestGate), shutdown.clone()));
@@ -280,8 +290,12 @@ impl Stand {
     }
 
     async fn connect(&self, alpn: &str) -> TlsStream<TcpStream> {
+        self.connect_with(self.client_config(alpn, &[&TLS13])).await
+    }
+
+    async fn connect_with(&self, config: ClientConfig) -> TlsStream<TcpStream> {
         let tcp = TcpStream::connect(self.address).await.unwrap();
-        let connector = TlsConnector::from(Arc::new(self.client_config(alpn, &[&TLS13])));
+        let connector = TlsConnector::from(Arc::new(config));
         connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap()
     }
 
