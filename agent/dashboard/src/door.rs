@@ -120,9 +120,11 @@ impl Door {
         }
     }
 
-    pub(crate) fn shelves(&self) -> impl Iterator<Item = &MeterShelf> {
+    /// Numbers of all operations, and of what was none.
+    pub(crate) fn meters(&self) -> Vec<Arc<Meter>> {
         let own = [Some(&self.own), self.local_table.as_ref()].into_iter().flatten().map(|table| &table.meters);
-        own.chain(self.daemons.iter().map(|daemon| &daemon.meters))
+        let shelves = own.chain(self.daemons.iter().map(|daemon| &daemon.meters));
+        shelves.flat_map(MeterShelf::all).chain([Arc::clone(&self.nowhere)]).collect()
     }
 
     /// Answers a request. Never fails: what goes wrong is an answer.
