@@ -101,6 +101,8 @@ struct TestDaemon {
     /// Requests that are being worked on; a cancelled one is none.
     working: watch::Sender<usize>,
     served: Arc<AtomicUsize>,
+    /// Pieces of a MiB that were taken from the answer that never ends.
+    flooded: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
 
@@ -137,6 +139,7 @@ fn document() -> utoipa::openapi::OpenApi {
             "/v1/events": {"get": of(&everybody)},
             "/v1/hang": {"get": of(&everybody)},
             "/v1/torn": {"get": of(&everybody)},
+            "/v1/flood": {"get": of(&everybody)},
             "/v1/open": {"get": {"security": [], "responses": answers}},
             "/v1/power": {"post": danger},
             "/v1/strict": {"get": {"responses": answers}},
@@ -151,7 +154,8 @@ impl TestDaemon {
         let listener = Listener::bind(&socket).unwrap();
         let (health, shutdown) = (Health::new(), Shutdown::new());
         let (working, served) = (watch::Sender::new(0), Arc::new(AtomicUsize::new(0)));
-        let router = router(&working, &served, &shutdown);
+        let flooded = Arc::new(AtomicUsize::new(0));
+        let router = router(&working, &served, &shutdown).route("/v1/flood", get(flood(&flooded)));
         health.set_ready(Ok(()));
         let (stop, said) = (shutdown.clone(), health.clone());
         let serving = tokio::spawn(async move {
@@ -159,7 +163,7 @@ impl TestDaemon {
                 .await
                 .unwrap();
         });
-        Self { socket, shutdown, health, working, served, serving }
+        Self { socket, shutdown, health, working, served, flooded, serving }
     }
 
     async fn stop(&mut self) {
@@ -173,6 +177,18 @@ impl TestDaemon {
             .await
             .expect("requests were not begun or not ended")
             .unwrap();
+    }
+}
+
+/// An answer of a GiB, in pieces.
+fn flood(pieces: &Arc<AtomicUsize>) -> impl Fn() -> std::future::Ready<Body> + Clone + Send + Sync + 'static {
+    let pieces = Arc::clone(pieces);
+    move || {
+        let pieces = Arc::clone(&pieces);
+        std::future::ready(Body::from_stream(stream::iter(0..1024).map(move |_| {
+            pieces.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(Bytes::from(vec![0; 1 << 20]))
+        })))
     }
 }
 
