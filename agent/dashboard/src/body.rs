@@ -38,7 +38,8 @@ pub(crate) enum BodyError {
 pub(crate) enum Source {
     Empty,
     Http(Incoming),
-    Http3(Box<Http3Body>),
+    /// With what is left of the length that was declared, which the `h3` crate does not compare.
+    Http3(Box<Http3Body>, Option<u64>),
 }
 
 /// A request's body on its way to a daemon.
@@ -100,9 +101,12 @@ impl RequestBody {
                         Err(_trailers) => continue,
                     },
                 },
-                Source::Http3(body) => match ready!(body.poll_recv_data(cx)) {
+                Source::Http3(body, left) => match ready!(body.poll_recv_data(cx)) {
                     Err(error) => Poll::Ready(Some(Err(BodyError::Broken(error.to_string())))),
-                    Ok(data) => Poll::Ready(data.map(|mut data| Ok(data.copy_to_bytes(data.remaining())))),
+                    Ok(data) => {
+                        let data = data.map(|mut data| data.copy_to_bytes(data.remaining()));
+                        Poll::Ready(as_declared(data, left))
+                    }
                 },
             };
         }
@@ -114,6 +118,22 @@ impl RequestBody {
         if let Some(sent) = &self.sent {
             sent.0.store(true, Ordering::Release);
         }
+    }
+}
+
+/// Holds a body to the length that its head declared: whoever reads it behind the door believes the head.
+fn as_declared(data: Option<Bytes>, left: &mut Option<u64>) -> Option<Result<Bytes, BodyError>> {
+    let other = || Some(Err(BodyError::Broken("it is not as long as its Content-Length says".to_owned())));
+    match (data, left) {
+        (Some(data), Some(left)) => match left.checked_sub(data.len() as u64) {
+            Some(rest) => {
+                *left = rest;
+                Some(Ok(data))
+            }
+            None => other(),
+        },
+        (None, Some(1..)) => other(),
+        (data, _) => data.map(Ok),
     }
 }
 
@@ -154,7 +174,7 @@ impl Body for RequestBody {
         match &self.source {
             Source::Empty => true,
             Source::Http(body) => body.is_end_stream(),
-            Source::Http3(_) => false,
+            Source::Http3(..) => false,
         }
     }
 
@@ -162,7 +182,7 @@ impl Body for RequestBody {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Http(body) => body.size_hint(),
-            Source::Http3(_) => SizeHint::new(),
+            Source::Http3(_, left) => left.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
 }

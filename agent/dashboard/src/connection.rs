@@ -33,8 +33,8 @@ use crate::guard::{Guarded, Verdict};
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a request's head may take from its first byte on.
 const HEAD: Duration = Duration::from_secs(10);
-/// How long an HTTP/1.1 connection may do nothing.
-const IDLE: Duration = Duration::from_secs(120);
+/// A connection that asked for nothing from one look to the next is told to go: after one to two minutes.
+const IDLE: Duration = Duration::from_secs(60);
 /// Streams of one HTTP/2 or HTTP/3 connection.
 pub(crate) const STREAMS: u32 = 128;
 /// What one stream, and one connection, may send ahead.
@@ -55,9 +55,8 @@ impl Servers {
     pub(crate) fn new(door: Arc<Door>, tls: Arc<rustls::ServerConfig>) -> Arc<Self> {
         let mut http1 = http1::Builder::new();
         http1
-            .timer(TokioTimer::new())
-            // The guard hands heads on whole and has a clock of its own; this one is for connections that are idle.
-            .header_read_timeout(IDLE)
+            // The guard hands heads on whole and has a clock of its own, and `until_idle` looks after the rest.
+            .header_read_timeout(None)
             .max_buf_size(32 << 10)
             .max_headers(crate::guard::head::FIELD_LIMIT);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
@@ -138,12 +137,12 @@ async fn serve_http1(servers: &Servers, stream: TlsStream<TcpStream>, peer: Peer
     let verdict = Verdict::default();
     let guarded = Guarded::new(stream, verdict.clone(), HEAD);
     let client = Arc::new(Client::new(peer, Some(verdict)));
-    let door = Arc::clone(&servers.door);
-    let service = service_fn(move |request| respond(&door, request, &client));
+    let (door, asking) = (Arc::clone(&servers.door), Arc::clone(&client));
+    let service = service_fn(move |request| respond(&door, request, &asking));
     let mut connection = pin!(servers.http1.serve_connection(TokioIo::new(guarded), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = servers.door.stop.cancelled() => {
+        () = time_to_go(&servers.door, &client) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -153,17 +152,37 @@ async fn serve_http1(servers: &Servers, stream: TlsStream<TcpStream>, peer: Peer
 
 async fn serve_http2(servers: &Servers, stream: TlsStream<TcpStream>, peer: Peer) {
     let client = Arc::new(Client::new(peer, None));
-    let door = Arc::clone(&servers.door);
-    let service = service_fn(move |request| respond(&door, request, &client));
+    let (door, asking) = (Arc::clone(&servers.door), Arc::clone(&client));
+    let service = service_fn(move |request| respond(&door, request, &asking));
     let mut connection = pin!(servers.http2.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = servers.door.stop.cancelled() => {
+        () = time_to_go(&servers.door, &client) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     told(ended);
+}
+
+/// Waits until the door drains, or until the client has asked for nothing for a while. Who is told to go may finish what is open, so a long
+/// download or an event stream is not cut.
+async fn time_to_go(door: &Door, client: &Client) {
+    let idle = async {
+        let mut before = None;
+        loop {
+            sleep(IDLE).await;
+            let now = Some(client.requests());
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    };
+    tokio::select! {
+        () = door.stop.cancelled() => {}
+        () = idle => {}
+    }
 }
 
 fn told(ended: Result<(), hyper::Error>) {

@@ -3,6 +3,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -64,12 +65,18 @@ pub(crate) struct Client {
     pub(crate) peer: Peer,
     pub(crate) verdict: Option<Verdict>,
     source: Option<HeaderValue>,
+    requests: AtomicU64,
 }
 
 impl Client {
     pub(crate) fn new(peer: Peer, verdict: Option<Verdict>) -> Self {
         let source = HeaderValue::from_str(&peer.address.to_string()).ok();
-        Self { peer, verdict, source }
+        Self { peer, verdict, source, requests: AtomicU64::new(0) }
+    }
+
+    /// How many requests it has made.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
     }
 }
 
@@ -113,14 +120,17 @@ impl Door {
         }
     }
 
-    pub(crate) fn shelves(&self) -> impl Iterator<Item = &MeterShelf> {
+    /// Numbers of all operations, and of what was none.
+    pub(crate) fn meters(&self) -> Vec<Arc<Meter>> {
         let own = [Some(&self.own), self.local_table.as_ref()].into_iter().flatten().map(|table| &table.meters);
-        own.chain(self.daemons.iter().map(|daemon| &daemon.meters))
+        let shelves = own.chain(self.daemons.iter().map(|daemon| &daemon.meters));
+        shelves.flat_map(MeterShelf::all).chain([Arc::clone(&self.nowhere)]).collect()
     }
 
     /// Answers a request. Never fails: what goes wrong is an answer.
     pub(crate) async fn answer(&self, request: Request<RequestBody>, client: &Client) -> Answer {
         let began = Instant::now();
+        client.requests.fetch_add(1, Relaxed);
         let id = correlation_id(request.headers().get(&CORRELATION_HEADER));
         let (method, version) = (request.method().clone(), request.version());
         // Kept for the log; the request itself goes on to wherever it goes.
@@ -151,7 +161,10 @@ impl Door {
     fn finish(&self, answer: &mut Answer, id: &HeaderValue, version: Version) {
         let headers = answer.headers_mut();
         dress(headers);
-        headers.insert(CORRELATION_HEADER, id.clone());
+        let mut id = id.clone();
+        // Never the same twice: keeps it out of HTTP/2's table of fields that come again.
+        id.set_sensitive(true);
+        headers.insert(CORRELATION_HEADER, id);
         if let Some(alt_svc) = &self.alt_svc
             && version != Version::HTTP_3
         {
@@ -172,7 +185,7 @@ impl Door {
                 if view.document.is_none() {
                     return Err(down(daemon, "it was not heard yet").into());
                 }
-                let found = view.routes.find(&format!("/v1{rest}"), method);
+                let found = view.routes.find_v1(rest, method);
                 (Way::Daemon(daemon, path.len() - rest.len()), found)
             }
             Some((None, name, _)) => match (&self.local, &self.local_table) {
@@ -358,7 +371,17 @@ fn form(request: &Request<RequestBody>, client: &Client) -> Result<(), Box<Refus
             let refused = Refused::HeadTooLarge;
             return Err(refusal(refused.status(), refused.code(), refused.sentence()).into());
         }
-        // HTTP/1.1 has no :authority; the guard saw its Host.
+        // Of these, h2 refuses some and h3 none. HTTP/1.1 went through the guard.
+        if headers.contains_key(header::TRANSFER_ENCODING) || headers.contains_key(header::CONNECTION) {
+            return malformed(
+                "the request has a field that belongs to HTTP/1.1; leave out Connection and Transfer-Encoding",
+            );
+        }
+        let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+        let plain = |length: &HeaderValue| !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+        if lengths.next().is_some_and(|length| !plain(length) || length.len() > 18) || lengths.next().is_some() {
+            return malformed(Refused::Length.sentence());
+        }
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next().map(HeaderValue::as_bytes);
         let authority = uri.authority().map(|authority| authority.as_str().as_bytes());

@@ -198,8 +198,7 @@ async fn metrics(door: &Door) -> String {
     let mut described = HashSet::new();
     let mut whole = measure::labelled(&text.into_text(), NAME, &mut described);
     // These carry the label already: it says which daemon the request was for.
-    let meters: Vec<_> = door.shelves().flat_map(crate::registry::MeterShelf::all).collect();
-    whole.push_str(&measure::text(meters.iter()));
+    whole.push_str(&measure::text(door.meters().iter()));
     let scrapes = door.daemons.iter().map(scrape);
     for (name, scraped) in join_all(scrapes).await {
         whole.push_str(&measure::labelled(&scraped, &name, &mut described));

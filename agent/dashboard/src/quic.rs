@@ -28,6 +28,8 @@ use crate::gate::Peer;
 const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 /// A connection that is silent for this long is over; QUIC has no other way to notice.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a client has to take the last answers in before the connection is closed under it: QUIC does not flush at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Above the door's own limit, so that a head somewhat too large is answered with a problem document.
 const HEAD: u64 = 32 << 10;
 /// Handshakes under way above which an address must first prove that it receives.
@@ -120,11 +122,10 @@ async fn requests(
         .await?;
     // When this set goes, because the client went, its requests are cut, and with them what daemons do for them.
     let mut open = JoinSet::new();
-    let mut draining = false;
     loop {
         // Cancel safe: `accept` keeps what it has read in the connection, joining leaves tasks in the set.
         tokio::select! {
-            Some(_ended) = open.join_next() => if draining && open.is_empty() { return Ok(()) },
+            Some(_ended) = open.join_next() => {}
             accepted = http.accept() => match accepted? {
                 Some(resolver) => {
                     open.spawn(respond(Arc::clone(door), resolver, Arc::clone(client)));
@@ -132,16 +133,25 @@ async fn requests(
                 // The peer said goodbye; its open requests are still answered.
                 None => break,
             },
-            () = door.stop.cancelled(), if !draining => {
-                draining = true;
+            () = door.stop.cancelled() => {
                 http.shutdown(0).await?;
-                if open.is_empty() {
-                    return Ok(());
-                }
+                break;
             }
         }
     }
-    while open.join_next().await.is_some() {}
+    // From here on nothing new is taken, but the connection still has to be turned.
+    let rest = async {
+        while open.join_next().await.is_some() {}
+        let _closed_or_late = timeout(LAST_WORDS, quic.closed()).await;
+    };
+    let turning = async {
+        while let Ok(Some(_late)) = http.accept().await {}
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = rest => {}
+        () = turning => {}
+    }
     Ok(())
 }
 
@@ -156,7 +166,9 @@ async fn respond(door: Arc<Door>, resolver: RequestResolver<h3_quinn::Connection
     };
     let (mut sending, receiving) = Stream::split(stream);
     let (parts, ()) = request.into_parts();
-    let mut body = RequestBody::new(Source::Http3(Box::new(receiving)));
+    let declared =
+        parts.headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let mut body = RequestBody::new(Source::Http3(Box::new(receiving), declared));
     if bodyless(&parts) {
         // Read to its end, so that quinn does not send a STOP_SENDING for each request.
         match timeout(HANDSHAKE, body.ended()).await {

@@ -25,7 +25,14 @@ pub(crate) struct Guarded<S> {
     /// How long a head may take from its first byte on, and the clock while one does.
     patience: Duration,
     clock: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+    /// Nothing more is written; what still comes is thrown away until then.
+    lingers: Option<Pin<Box<Sleep>>>,
 }
+
+/// How long a client may go on sending after the last answer. Were the connection closed before its bytes are read, the kernel would reset
+/// it, and the client might never read that answer (a refusal of the very body that it is sending).
+const LINGER: Duration = Duration::from_secs(2);
 
 impl<S> Guarded<S> {
     pub(crate) fn new(stream: S, verdict: Verdict, patience: Duration) -> Self {
@@ -39,6 +46,8 @@ impl<S> Guarded<S> {
             told: 0,
             patience,
             clock: None,
+            ended: false,
+            lingers: None,
         }
     }
 
@@ -66,8 +75,7 @@ impl<S> Guarded<S> {
         let count = rest.len().min(buffer.remaining());
         buffer.put_slice(&rest[..count]);
         self.told += count;
-        // When all is told, nothing is put, which is the end of the stream.
-        Some(Ok(()))
+        (count > 0).then_some(Ok(()))
     }
 
     fn judge(&mut self, refused: Option<Refused>) {
@@ -90,6 +98,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             if let Some(handed) = this.hand_on(buffer) {
                 return Poll::Ready(handed);
             }
+            if this.refused.is_some() {
+                // All is told, and the stand-in ends the connection. What still comes is thrown away, as after the last answer.
+                let mut room = [0; 2048];
+                let mut more = ReadBuf::new(&mut room);
+                ready!(Pin::new(&mut this.stream).poll_read(cx, &mut more))?;
+                if more.filled().is_empty() {
+                    this.ended = true;
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
             if let Some(clock) = &mut this.clock
                 && clock.as_mut().poll(cx).is_ready()
             {
@@ -101,6 +120,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
                 let fresh = &buffer.filled()[before..];
                 if fresh.is_empty() {
+                    this.ended = true;
                     return Poll::Ready(Ok(()));
                 }
                 let look = this.framer.look(fresh);
@@ -116,7 +136,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 ready!(Pin::new(&mut this.stream).poll_read(cx, &mut more))?;
                 if more.filled().is_empty() {
                     // The client went away in the middle of a head.
-                    this.clock = None;
+                    (this.clock, this.ended) = (None, true);
                     return Poll::Ready(Ok(()));
                 }
                 this.held.extend_from_slice(more.filled());
@@ -128,7 +148,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }
@@ -150,6 +170,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.lingers.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.held = Vec::new();
+            this.lingers = Some(Box::pin(sleep(LINGER)));
+        }
+        let mut room = [0; 4096];
+        while !this.ended && this.lingers.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_pending()) {
+            let mut more = ReadBuf::new(&mut room);
+            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut more)) {
+                Ok(()) => this.ended = more.filled().is_empty(),
+                Err(_gone) => this.ended = true,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -78,17 +78,15 @@ pub(crate) async fn forward(
     asking: Asking,
 ) -> Result<Response<AnswerBody>, ProxyError> {
     prepare(&mut request, target, asking);
-    // Without a body and without effect, a request may be sent twice; a pooled connection may turn out to be dead only when it is used.
-    let spare = (request.method().is_safe() && request.body().is_end_stream()).then(|| copy(&request));
     let mut lease = pool.take().await?;
     let answer = match exchange(&mut lease, request).await {
-        Err(ProxyError::Broke(error)) => {
-            let Some(again) = spare else { return Err(ProxyError::Broke(error)) };
+        // An idle connection may turn out to be dead only when it is used. What was not sent can be sent again, whatever it is.
+        Err(Failure { not_sent: Some(again), .. }) => {
             drop(lease);
             lease = pool.fresh().await?;
-            exchange(&mut lease, again).await?
+            exchange(&mut lease, *again).await.map_err(|failure| failure.error)?
         }
-        answered => answered?,
+        answered => answered.map_err(|failure| failure.error)?,
     };
     Ok(receive(lease, answer).await)
 }
@@ -131,15 +129,19 @@ fn one_hop_less(headers: &mut HeaderMap) {
     }
 }
 
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::new(crate::body::Source::Empty));
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+/// A request that was not answered, and the request when none of it went out.
+struct Failure {
+    error: ProxyError,
+    not_sent: Option<Box<Request<RequestBody>>>,
 }
 
-async fn exchange(lease: &mut Lease, mut request: Request<RequestBody>) -> Result<Response<Incoming>, ProxyError> {
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
+        Self { error, not_sent: None }
+    }
+}
+
+async fn exchange(lease: &mut Lease, mut request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
     let sent = request.body_mut().watch();
     let upstream = &mut lease.upstream;
     let mut answer = pin!(upstream.sender.try_send_request(request));
@@ -149,19 +151,19 @@ async fn exchange(lease: &mut Lease, mut request: Request<RequestBody>) -> Resul
         let over = upstream.drive(cx);
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(answer.map_err(|mut failed| {
-                let _not_sent = failed.take_message();
-                explain(failed.into_error())
+                let not_sent = failed.take_message().map(Box::new);
+                Failure { error: explain(failed.into_error()), not_sent }
             }));
         }
         if over.is_ready() {
             // The connection is over and said nothing more; the next poll of `answer` would wait for ever.
-            return Poll::Ready(Err(ProxyError::Broke("it closed the connection".to_owned())));
+            return Poll::Ready(Err(ProxyError::Broke("it closed the connection".to_owned()).into()));
         }
         if clock.is_none() && sent.as_ref().is_none_or(crate::body::Sent::is_done) {
             clock.set(Some(sleep(FIRST_BYTE)));
         }
         match clock.as_mut().as_pin_mut() {
-            Some(clock) => clock.poll(cx).map(|()| Err(ProxyError::Silent)),
+            Some(clock) => clock.poll(cx).map(|()| Err(ProxyError::Silent.into())),
             None => Poll::Pending,
         }
     })

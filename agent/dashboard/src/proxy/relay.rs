@@ -1,17 +1,23 @@
 //! An answer that comes in pieces, on its way to the client. It reads from the daemon only when the client takes more, so a slow client slows
-//! the daemon and fills no memory. An event stream has no time limit, and ends with `bye` when the door drains.
+//! the daemon and fills no memory. An event stream may go on for ever as long as its heartbeat comes, and
+//! ends with `bye` when the door drains.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, SizeHint};
 use hyper::body::Incoming;
+use tbi_daemon::HEARTBEAT;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::pool::Lease;
 use crate::body::SILENCE;
+
+/// An event stream that missed this many heartbeats is dead, as for `tbi_daemon::UnixClient`.
+const MISSED_HEARTBEATS: u32 = 4;
 
 /// The last event of a stream that the door ends, in the form of `tbi_daemon::sse`.
 const BYE: &[u8] = b"event: bye\ndata: {\"reason\":\"stopping\"}\n\n";
@@ -21,8 +27,8 @@ const BYE: &[u8] = b"event: bye\ndata: {\"reason\":\"stopping\"}\n\n";
 pub(crate) enum RelayError {
     #[error("the daemon's connection broke in the middle of its answer: {0}")]
     Broke(#[from] hyper::Error),
-    #[error("the daemon was silent for 120 s in the middle of its answer")]
-    Silent,
+    #[error("the daemon was silent for {} s in the middle of its answer", .0.as_secs())]
+    Silent(Duration),
 }
 
 /// See the module.
@@ -30,30 +36,32 @@ pub(crate) struct Relay {
     lease: Option<Lease>,
     body: Incoming,
     first: Option<Bytes>,
-    pace: Pace,
+    /// How long it may be silent, and the clock while it is.
+    patience: Duration,
+    clock: Option<Pin<Box<Sleep>>>,
+    events: Option<Events>,
     over: bool,
 }
 
-enum Pace {
-    /// Pieces must come one after another.
-    Steady(Option<Pin<Box<Sleep>>>),
-    /// Events come when something happens.
-    Events { at_boundary: bool, stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>, stopping: bool },
+#[derive(Default)]
+struct Events {
+    /// Whether the last piece ended within an event.
+    inside: bool,
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    stopping: bool,
 }
 
 impl Relay {
     pub(super) fn new(lease: Lease, body: Incoming, first: Option<Bytes>, events: bool) -> Self {
-        let pace = match events {
-            true => Pace::Events { at_boundary: true, stop: None, stopping: false },
-            false => Pace::Steady(None),
-        };
-        Self { lease: Some(lease), body, first, pace, over: false }
+        let patience = if events { HEARTBEAT * MISSED_HEARTBEATS } else { SILENCE };
+        let events = events.then(Events::default);
+        Self { lease: Some(lease), body, first, patience, clock: None, events, over: false }
     }
 
     /// An event stream is to end when `stop` is cancelled.
     pub(crate) fn ends_with(&mut self, token: &CancellationToken) {
-        if let Pace::Events { stop, .. } = &mut self.pace {
-            *stop = Some(Box::pin(token.clone().cancelled_owned()));
+        if let Some(events) = &mut self.events {
+            events.stop = Some(Box::pin(token.clone().cancelled_owned()));
         }
     }
 
@@ -76,10 +84,14 @@ impl Relay {
         if self.over {
             return Poll::Ready(None);
         }
-        if let Pace::Events { at_boundary, stop: Some(stop), stopping } = &mut self.pace {
-            *stopping = *stopping || stop.as_mut().poll(cx).is_ready();
+        if let Some(events) = &mut self.events {
+            if let Some(stop) = &mut events.stop
+                && !events.stopping
+            {
+                events.stopping = stop.as_mut().poll(cx).is_ready();
+            }
             // In the middle of an event its rest is waited for: half an event is no event.
-            if *stopping && *at_boundary {
+            if events.stopping && !events.inside {
                 return Poll::Ready(Some(Ok(self.bye())));
             }
         }
@@ -87,13 +99,10 @@ impl Relay {
             let _over = lease.upstream.drive(cx);
         }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            if let Pace::Steady(clock) = &mut self.pace {
-                let clock = clock.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
-                ready!(clock.as_mut().poll(cx));
-                self.end();
-                return Poll::Ready(Some(Err(RelayError::Silent)));
-            }
-            return Poll::Pending;
+            let patience = self.patience;
+            ready!(self.clock.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+            self.end();
+            return Poll::Ready(Some(Err(RelayError::Silent(patience))));
         };
         match frame {
             None => {
@@ -106,10 +115,11 @@ impl Relay {
             }
             Some(Ok(frame)) => {
                 let data = frame.into_data().unwrap_or_default();
-                match &mut self.pace {
-                    Pace::Steady(Some(clock)) => clock.as_mut().reset(Instant::now() + SILENCE),
-                    Pace::Steady(None) => {}
-                    Pace::Events { at_boundary, .. } => *at_boundary = data.ends_with(b"\n\n"),
+                if let Some(clock) = &mut self.clock {
+                    clock.as_mut().reset(Instant::now() + self.patience);
+                }
+                if let Some(events) = &mut self.events {
+                    events.inside = !data.ends_with(b"\n\n");
                 }
                 if self.body.is_end_stream() {
                     self.finish();

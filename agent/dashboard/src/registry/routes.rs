@@ -120,9 +120,18 @@ impl Routes {
 
     /// Looks a path up (without query, checked by [`crate::paths::check`]). `HEAD` is what `GET` is, without its body.
     pub(crate) fn find(&self, path: &str, method: &Method) -> Found {
-        let Some(node) = path.strip_prefix('/').and_then(|rest| self.walk(0, Some(rest))) else {
-            return Found::Nothing;
-        };
+        self.at(path.strip_prefix('/').and_then(|rest| self.walk(0, Some(rest))), method)
+    }
+
+    /// Looks `/v1` and `rest`, which begins with a slash, up.
+    pub(crate) fn find_v1(&self, rest: &str, method: &Method) -> Found {
+        let v1 = self.nodes[0].fixed.get("v1");
+        let node = v1.zip(rest.strip_prefix('/')).and_then(|(v1, rest)| self.walk(*v1, Some(rest)));
+        self.at(node, method)
+    }
+
+    fn at(&self, node: Option<usize>, method: &Method) -> Found {
+        let Some(node) = node else { return Found::Nothing };
         let operations = &self.nodes[node].operations;
         let of = |wanted: &Method| operations.iter().find(|(method, _)| method == wanted);
         let found = of(method).or_else(|| if *method == Method::HEAD { of(&Method::GET) } else { None });
@@ -235,6 +244,10 @@ mod tests {
         assert_eq!(found(&Method::HEAD, "/v1/runs").template, "/v1/runs");
         for path in ["/v1", "/v1/", "/v1/runs/", "/v1/runs//record", "/v1/runs/7/other", "/", "/v2/runs", "v1/runs"] {
             assert!(matches!(routes().find(path, &Method::GET), Found::Nothing), "{path}");
+        }
+        assert!(matches!(routes().find_v1("/runs/7", &Method::GET), Found::Operation(_)));
+        for rest in ["", "/", "runs", "/v1/runs"] {
+            assert!(matches!(routes().find_v1(rest, &Method::GET), Found::Nothing), "{rest}");
         }
     }
 

@@ -36,6 +36,21 @@ async fn oversized_body() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{}", answer.lines().next().unwrap());
 }
 
+/// The refusal is there before the body is sent, and the client reads it after.
+#[tokio::test]
+async fn a_body_that_nobody_wants_does_not_cost_the_client_the_answer() {
+    let stand = Stand::start().await;
+    let body = "x".repeat(8 << 20);
+    for (role, status) in [("nobody", 401), ("operator", 413)] {
+        let head = format!(
+            "POST /api/v1/agent/echo/1 HTTP/1.1\r\nhost: a\r\nx-test-role: {role}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let answer = stand.raw(format!("{head}{body}").as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn oversized_headers() {
     let stand = Stand::start().await;

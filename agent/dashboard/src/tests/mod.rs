@@ -4,6 +4,7 @@
 mod drain;
 mod faults;
 mod http3;
+mod identity;
 mod load;
 mod routing;
 mod smuggling;
@@ -44,6 +45,7 @@ use tokio_rustls::client::TlsStream;
 use crate::answers::refusal;
 use crate::caps::Most;
 use crate::certs::Names;
+use crate::door::Local;
 use crate::gate::{Asked, Caller, Gate, Refusal};
 use crate::listen::Sockets;
 use crate::registry::Configured;
@@ -66,6 +68,10 @@ impl Gate for TestGate {
                 return Err(refusal(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "wait"));
             }
             let mut answer_headers = HeaderMap::new();
+            if let Some(leaf) = &asked.peer.certificate {
+                let proved = crate::certs::fingerprint(leaf);
+                answer_headers.insert("x-test-certificate", HeaderValue::from_str(&proved).unwrap());
+            }
             answer_headers.append(header::SET_COOKIE, HeaderValue::from_static("a=1"));
             answer_headers.append(header::SET_COOKIE, HeaderValue::from_static("b=2"));
             if asked.claims.public {
@@ -95,6 +101,8 @@ struct TestDaemon {
     /// Requests that are being worked on; a cancelled one is none.
     working: watch::Sender<usize>,
     served: Arc<AtomicUsize>,
+    /// Pieces of a MiB that were taken from the answer that never ends.
+    flooded: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
 
@@ -131,6 +139,7 @@ fn document() -> utoipa::openapi::OpenApi {
             "/v1/events": {"get": of(&everybody)},
             "/v1/hang": {"get": of(&everybody)},
             "/v1/torn": {"get": of(&everybody)},
+            "/v1/flood": {"get": of(&everybody)},
             "/v1/open": {"get": {"security": [], "responses": answers}},
             "/v1/power": {"post": danger},
             "/v1/strict": {"get": {"responses": answers}},
@@ -145,7 +154,8 @@ impl TestDaemon {
         let listener = Listener::bind(&socket).unwrap();
         let (health, shutdown) = (Health::new(), Shutdown::new());
         let (working, served) = (watch::Sender::new(0), Arc::new(AtomicUsize::new(0)));
-        let router = router(&working, &served, &shutdown);
+        let flooded = Arc::new(AtomicUsize::new(0));
+        let router = router(&working, &served, &shutdown).route("/v1/flood", get(flood(&flooded)));
         health.set_ready(Ok(()));
         let (stop, said) = (shutdown.clone(), health.clone());
         let serving = tokio::spawn(async move {
@@ -153,7 +163,7 @@ impl TestDaemon {
                 .await
                 .unwrap();
         });
-        Self { socket, shutdown, health, working, served, serving }
+        Self { socket, shutdown, health, working, served, flooded, serving }
     }
 
     async fn stop(&mut self) {
@@ -167,6 +177,18 @@ impl TestDaemon {
             .await
             .expect("requests were not begun or not ended")
             .unwrap();
+    }
+}
+
+/// An answer of a GiB, in pieces.
+fn flood(pieces: &Arc<AtomicUsize>) -> impl Fn() -> std::future::Ready<Body> + Clone + Send + Sync + 'static {
+    let pieces = Arc::clone(pieces);
+    move || {
+        let pieces = Arc::clone(&pieces);
+        std::future::ready(Body::from_stream(stream::iter(0..1024).map(move |_| {
+            pieces.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(Bytes::from(vec![0; 1 << 20]))
+        })))
     }
 }
 
@@ -235,6 +257,10 @@ impl Stand {
     }
 
     async fn with(most: Most) -> Self {
+        Self::started(most, None, None).await
+    }
+
+    async fn started(most: Most, client_ca: Option<PathBuf>, local: Option<Local>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let daemon = TestDaemon::start(dir.path().join("agent.sock"));
         let sockets = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
@@ -245,9 +271,9 @@ impl Stand {
             state: dir.path().join("door"),
             names: Names { hosts: ["localhost".to_owned()].into(), addresses: [address.ip()].into() },
             brought: None,
-            client_ca: None,
+            client_ca,
             daemons: vec![Configured { name: "agent".to_owned(), socket: daemon.socket.clone() }],
-            local: None,
+            local,
             most,
         };
         let serving = tokio::spawn(serve(config, Arc::new(TestGate), shutdown.clone()));
@@ -280,8 +306,12 @@ impl Stand {
     }
 
     async fn connect(&self, alpn: &str) -> TlsStream<TcpStream> {
+        self.connect_with(self.client_config(alpn, &[&TLS13])).await
+    }
+
+    async fn connect_with(&self, config: ClientConfig) -> TlsStream<TcpStream> {
         let tcp = TcpStream::connect(self.address).await.unwrap();
-        let connector = TlsConnector::from(Arc::new(self.client_config(alpn, &[&TLS13])));
+        let connector = TlsConnector::from(Arc::new(config));
         connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap()
     }
 
