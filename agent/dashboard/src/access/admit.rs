@@ -160,7 +160,8 @@ enum Origin {
     Unsaid,
 }
 
-/// Where the page is that sends the request. Both headers are set by the browser, and no page can forge them.
+/// Where the page is that sends the request. Both headers are set by the browser, and no page can forge them. Without `Host` (HTTP/2 has it
+/// only when the door puts it there) an origin has nothing to be compared with, and what the browser itself found out decides.
 fn origin(headers: &HeaderMap) -> Origin {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
@@ -174,13 +175,9 @@ fn origin(headers: &HeaderMap) -> Origin {
     };
     match (site, origin) {
         (Some(site), _) if site != b"same-origin" && site != b"none" => Origin::Other,
-        (_, Some(origin)) => {
-            if same(origin) {
-                Origin::Own
-            } else {
-                Origin::Other
-            }
-        }
+        (Some(b"same-origin"), Some(_)) if host.is_none() => Origin::Own,
+        (_, Some(origin)) if same(origin) => Origin::Own,
+        (_, Some(_)) => Origin::Other,
         (Some(b"same-origin"), None) => Origin::Own,
         (_, None) => Origin::Unsaid,
     }
@@ -209,6 +206,8 @@ mod tests {
             (&[host, ("origin", "null")], Origin::Other),
             (&[("origin", "https://tbi.local")], Origin::Other),
             (&[host, ("origin", "https://tbi.local:8443"), ("sec-fetch-site", "cross-site")], Origin::Other),
+            (&[("origin", "https://tbi.local"), ("sec-fetch-site", "same-origin")], Origin::Own),
+            (&[("origin", "https://tbi.local"), ("sec-fetch-site", "none")], Origin::Other),
             (&[host, ("sec-fetch-site", "same-site")], Origin::Other),
             (&[host, ("sec-fetch-site", "none")], Origin::Unsaid),
             (&[host], Origin::Unsaid),
