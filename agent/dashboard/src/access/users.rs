@@ -20,7 +20,7 @@ use super::who::Who;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUser {
     /// 1 to 32 of `a-z`, `0-9`, `.`, `_`, `-`, beginning with a letter.
-    pub(super) name: String,
+    name: String,
     /// Role.
     role: Role,
     /// 12 to 256 characters.
