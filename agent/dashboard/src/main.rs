@@ -1,5 +1,5 @@
 //! The front door. Until listener, routing and access control are joined, this binary only says so and refuses to start.
-#![allow(dead_code, reason = "the parts are joined by the listener, which is written beside this")]
+#![allow(dead_code, unused_imports, reason = "the parts are joined by the listener, which is written beside this")]
 
 mod access;
 mod gate;
