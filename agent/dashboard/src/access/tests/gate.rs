@@ -103,6 +103,9 @@ async fn a_change_by_cookie_needs_origin_and_token_and_one_by_program_does_not()
         );
     }
     assert!(this.admit(&claims, &ask("POST", "/x").basic("olaf", PASSWORD)).await.is_ok());
+    // A browser that remembers a password or holds a certificate sends it for other sites' pages, too.
+    let remembered = ask("POST", "/x").basic("olaf", PASSWORD).with("origin", "https://evil.example");
+    assert_eq!(this.admit(&claims, &remembered).await.unwrap_err().code, "csrf");
     // A page elsewhere must not log a browser in either.
     this.ask(login("olaf", PASSWORD).with("origin", "https://evil.example")).await.is(403, "csrf");
     this.ask(login("olaf", PASSWORD).with("sec-fetch-site", "cross-site")).await.is(403, "csrf");
