@@ -57,7 +57,7 @@ pub const LOCAL: &str = "local";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct By {
-    /// Account, or what was given as one (cut to 64 characters) when nobody was admitted.
+    /// Account; when nobody was admitted the account that was named, or `anonymous` when what was named can be none.
     pub actor: String,
     /// Role under which it was admitted; `None`: not admitted.
     pub role: Option<Role>,
@@ -217,7 +217,7 @@ pub struct Session {
 pub struct NewSession {
     /// The session.
     pub session: Session,
-    /// Session that ends in the same transaction (a new id after step-up).
+    /// Session that ends in the same transaction (a new id after step-up); it may have ended before.
     pub replaces: Option<Digest>,
 }
 

@@ -62,19 +62,32 @@ impl Access {
         if asked.claims.step_up && !proven_afresh(&identity) {
             return Err(Fault::step_up_required());
         }
-        if let Proof::Session { id, .. } = &identity.proof
-            && !is_safe(asked.method)
-        {
-            if origin(asked.headers) != Origin::Own {
-                return Err(csrf("it does not say that it comes from a page of this box"));
-            }
-            let mut given = asked.headers.get_all(CSRF_HEADER).into_iter();
-            let right = given.next().is_some_and(|token| id.csrf_is(&self.keys, token.as_bytes()));
-            if !right || given.next().is_some() {
-                return Err(csrf("X-TBI-CSRF is not the token of its session, which whoami gives"));
-            }
+        if !is_safe(asked.method) {
+            self.own_wish(&identity, asked.headers)?;
         }
         Ok(caller(Some((name, role)), standing))
+    }
+
+    /// That a change is the user's own wish, and not one of a page the user happens to look at.
+    fn own_wish(&self, identity: &Identity, headers: &HeaderMap) -> Answer<()> {
+        match &identity.proof {
+            Proof::Session { id, .. } => {
+                if origin(headers) != Origin::Own {
+                    return Err(csrf("it does not say that it comes from a page of this box"));
+                }
+                let mut given = headers.get_all(CSRF_HEADER).into_iter();
+                let right = given.next().is_some_and(|token| id.csrf_is(&self.keys, token.as_bytes()));
+                if !right || given.next().is_some() {
+                    return Err(csrf("X-TBI-CSRF is not the token of its session, which whoami gives"));
+                }
+                Ok(())
+            }
+            // For programs, which send no origin. But a browser adds these two by itself, also for other sites' pages.
+            Proof::Password | Proof::Certificate if origin(headers) == Origin::Other => {
+                Err(csrf("it comes from a page of another site"))
+            }
+            Proof::Password | Proof::Certificate | Proof::Token(_) => Ok(()),
+        }
     }
 }
 
@@ -114,7 +127,7 @@ pub(crate) fn permitted(identity: &Identity, claims: &Claims, method: &Method) -
             roles.join(" or ")
         )));
     }
-    let Proof::Token(token) = &identity.proof else {
+    let Proof::Token(known) = &identity.proof else {
         return Ok(role);
     };
     let covers = |scope: &Scope| match scope {
@@ -124,7 +137,8 @@ pub(crate) fn permitted(identity: &Identity, claims: &Claims, method: &Method) -
         Scope::Configure => claims.roles.contains(&Role::Administrator) && !claims.step_up,
     };
     // An owner who lost a role took it from its tokens as well.
-    let mut covering: Vec<Role> = token
+    let mut covering: Vec<Role> = known
+        .token
         .scopes
         .iter()
         .filter(|scope| super::token::may_grant(role, **scope) && covers(scope))
@@ -141,7 +155,7 @@ fn proven_afresh(identity: &Identity) -> bool {
     match &identity.proof {
         Proof::Session { stepped_up, .. } => *stepped_up,
         // Granting this scope took a fresh proof.
-        Proof::Token(token) => token.scopes.contains(&Scope::Administer),
+        Proof::Token(known) => known.token.scopes.contains(&Scope::Administer),
         Proof::Password | Proof::Certificate => false,
     }
 }
@@ -160,7 +174,8 @@ enum Origin {
     Unsaid,
 }
 
-/// Where the page is that sends the request. Both headers are set by the browser, and no page can forge them.
+/// Where the page is that sends the request. Both headers are set by the browser, and no page can forge them. Without `Host` (HTTP/2 has it
+/// only when the door puts it there) an origin has nothing to be compared with, and what the browser itself found out decides.
 fn origin(headers: &HeaderMap) -> Origin {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
@@ -174,13 +189,9 @@ fn origin(headers: &HeaderMap) -> Origin {
     };
     match (site, origin) {
         (Some(site), _) if site != b"same-origin" && site != b"none" => Origin::Other,
-        (_, Some(origin)) => {
-            if same(origin) {
-                Origin::Own
-            } else {
-                Origin::Other
-            }
-        }
+        (Some(b"same-origin"), Some(_)) if host.is_none() => Origin::Own,
+        (_, Some(origin)) if same(origin) => Origin::Own,
+        (_, Some(_)) => Origin::Other,
         (Some(b"same-origin"), None) => Origin::Own,
         (_, None) => Origin::Unsaid,
     }
@@ -209,6 +220,8 @@ mod tests {
             (&[host, ("origin", "null")], Origin::Other),
             (&[("origin", "https://tbi.local")], Origin::Other),
             (&[host, ("origin", "https://tbi.local:8443"), ("sec-fetch-site", "cross-site")], Origin::Other),
+            (&[("origin", "https://tbi.local"), ("sec-fetch-site", "same-origin")], Origin::Own),
+            (&[("origin", "https://tbi.local"), ("sec-fetch-site", "none")], Origin::Other),
             (&[host, ("sec-fetch-site", "same-site")], Origin::Other),
             (&[host, ("sec-fetch-site", "none")], Origin::Unsaid),
             (&[host], Origin::Unsaid),

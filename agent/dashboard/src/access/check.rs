@@ -17,8 +17,9 @@ use super::{Access, cookie};
 use crate::limits::throttle::{Device, Wait};
 use crate::limits::{Attempt, Place, Subject, place};
 
-/// Longest name that an audit entry repeats.
-const NAME_SHOWN: usize = 64;
+/// What an audit entry calls somebody whose name can name no account. What was given is not repeated: people type passwords into the wrong
+/// field, and the chain forgets nothing.
+const NOBODY: &str = "anonymous";
 
 /// Somebody who is about to be checked.
 #[derive(Debug, Clone)]
@@ -31,20 +32,16 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// Somebody who says to be `name`, and may come from a known device.
     pub(crate) fn new(access: &Access, name: &str, address: IpAddr, headers: &HeaderMap, correlation_id: &str) -> Self {
-        let shown: String = name.chars().filter(char::is_ascii_graphic).take(NAME_SHOWN).collect();
         let name: Option<AccountName> = name.parse().ok();
         let device = name.as_ref().and_then(|name| cookie::device(&access.keys, headers, name, access.clock.wall()));
         let subject = name.as_ref().map_or(Subject::Nobody, |name| Subject::Account(name.as_str().to_owned()));
-        Self {
-            name,
-            attempt: Attempt { place: Place::of(address), subject, device },
-            by: By {
-                actor: shown,
-                role: None,
-                source: place::source(address),
-                correlation_id: correlation_id.to_owned(),
-            },
-        }
+        let by = By {
+            actor: name.as_ref().map_or(NOBODY, AccountName::as_str).to_owned(),
+            role: None,
+            source: place::source(address),
+            correlation_id: correlation_id.to_owned(),
+        };
+        Self { name, attempt: Attempt { place: Place::of(address), subject, device }, by }
     }
 
     /// The same, counted at its session instead of where strangers are counted.

@@ -43,7 +43,7 @@ pub(crate) struct Claim {
 }
 
 /// Makes the first administrator, while there is no account.
-#[utoipa::path(post, path = "/api/v1/access/first-administrator", tag = "access", request_body = Claim,
+#[utoipa::path(post, path = "/api/v1/access/first-administrator", tag = "access", operation_id = "create_first_administrator", request_body = Claim,
     responses(
         (status = 201, body = Account),
         (status = 403, description = "`claim-code-wrong`; `no-claim-code`: the door was started without one; `csrf`"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use data_encoding::BASE64;
 use http::{HeaderMap, StatusCode, header};
-use tbi_api::access::{Account, AccountName, By, Hidden, Role, Secrets, Session, Token, Used};
+use tbi_api::access::{Account, AccountName, By, Hidden, KnownSession, KnownToken, Role, Secrets, Token, Used};
 
 use super::accounts::found;
 use super::answer::{Answer, Fault};
@@ -33,13 +33,13 @@ pub(crate) enum Proof {
     Session {
         /// Its id.
         id: SessionId,
-        /// The session.
-        session: Session,
+        /// The session, and its account as they were a moment ago.
+        known: Arc<KnownSession>,
         /// The person was proven a short time ago.
         stepped_up: bool,
     },
     /// An API token.
-    Token(Token),
+    Token(Arc<KnownToken>),
     /// Name and password with each request.
     Password,
     /// A client certificate.
@@ -113,7 +113,7 @@ impl Access {
         let Some(alive) = self.lives.used(session, now, self.clock.wall()) else {
             return Ok(None);
         };
-        let proof = Proof::Session { id, session: session.clone(), stepped_up: alive.stepped_up };
+        let proof = Proof::Session { id, known: Arc::clone(&known), stepped_up: alive.stepped_up };
         let identity = Identity { account: account.clone(), proof };
         if alive.tell {
             self.tell_seen(session, &identity.by(account.role, peer, correlation_id)).await;
@@ -136,7 +136,7 @@ impl Access {
         if !known.account.enabled || known.account.name != known.token.account || wall >= known.token.expires || early {
             return Ok(None);
         }
-        let identity = Identity { account: known.account.clone(), proof: Proof::Token(known.token.clone()) };
+        let identity = Identity { account: known.account.clone(), proof: Proof::Token(Arc::clone(&known)) };
         if self.should_tell(&known.token) {
             let by = identity.by(known.account.role, peer, correlation_id);
             if let Err(error) = self.accounts.token_used(&known.token.id, Used { at: wall }, &by).await {

@@ -261,8 +261,8 @@ pub(crate) async fn logout(State(access): State<Arc<Access>>, who: Who) -> Answe
 pub(crate) async fn whoami(State(access): State<Arc<Access>>, who: Who) -> Json<Whoami> {
     let account = &who.identity.account;
     let proof = match &who.identity.proof {
-        Proof::Session { id, session, stepped_up } => {
-            return Json(Whoami::of_session(&access, account, who.role, id, session, *stepped_up));
+        Proof::Session { id, known, stepped_up } => {
+            return Json(Whoami::of_session(&access, account, who.role, id, &known.session, *stepped_up));
         }
         Proof::Token(_) => "token",
         Proof::Password => "password",

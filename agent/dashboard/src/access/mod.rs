@@ -62,6 +62,9 @@ use crate::limits::{Delays, Limits, Place, RateLimiter, Throttle, rate};
 pub(crate) use document::openapi;
 pub(crate) use who::routes;
 
+/// Places, accounts and devices each that guesses are counted for one by one.
+const THROTTLE_ROOM: usize = 50_000;
+
 /// What the door is told about access.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -154,7 +157,7 @@ impl Access {
             claim_code: config.claim_code,
             addresses: Mutex::new(RateLimiter::new(config.per_address, rate::ROOM)),
             identities: Mutex::new(RateLimiter::new(config.per_identity, rate::ROOM)),
-            throttle: Mutex::new(Throttle::new(config.delays, rate::ROOM)),
+            throttle: Mutex::new(Throttle::new(config.delays, THROTTLE_ROOM)),
             lives: Lives::default(),
             sessions: Known::new(),
             tokens: Known::new(),

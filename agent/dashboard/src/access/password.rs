@@ -185,6 +185,21 @@ impl Passwords {
     }
 }
 
+#[cfg(test)]
+impl Passwords {
+    /// Holds every turn: nobody computes.
+    pub(crate) async fn all_turns(&self) -> tokio::sync::OwnedSemaphorePermit {
+        #[expect(clippy::unwrap_used, reason = "tests")]
+        Arc::clone(&self.turn).acquire_many_owned(AT_ONCE as u32).await.unwrap()
+    }
+
+    /// Holds every place in line: nobody waits.
+    pub(crate) async fn whole_line(&self) -> tokio::sync::SemaphorePermit<'_> {
+        #[expect(clippy::unwrap_used, reason = "tests")]
+        self.line.acquire_many(IN_LINE as u32).await.unwrap()
+    }
+}
+
 fn at_least(used: &Params, wanted: &Params) -> bool {
     used.m_cost() >= wanted.m_cost() && used.t_cost() >= wanted.t_cost()
 }

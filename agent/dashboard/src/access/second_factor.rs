@@ -56,7 +56,7 @@ pub(crate) struct RecoveryCodes {
 }
 
 /// Offers a second factor; it counts when it is confirmed.
-#[utoipa::path(post, path = "/api/v1/access/second-factor", tag = "access",
+#[utoipa::path(post, path = "/api/v1/access/second-factor", tag = "access", operation_id = "offer_second_factor",
     security(("session" = ["viewer", "operator", "administrator", "auditor"])),
     extensions(("x-step-up" = json!(true))),
     responses((status = 200, body = Offer), (status = 409, description = "`second-factor-exists`")))]
@@ -82,7 +82,7 @@ pub(crate) async fn enrol(State(access): State<Arc<Access>>, who: Who) -> Answer
 }
 
 /// Confirms the second factor with a code of it. Every other session of the account ends; this one gets a new id.
-#[utoipa::path(post, path = "/api/v1/access/second-factor/confirm", tag = "access", request_body = Confirmation,
+#[utoipa::path(post, path = "/api/v1/access/second-factor/confirm", tag = "access", operation_id = "confirm_second_factor", request_body = Confirmation,
     security(("session" = ["viewer", "operator", "administrator", "auditor"])),
     extensions(("x-step-up" = json!(true))),
     responses(
@@ -134,7 +134,7 @@ pub(crate) async fn confirm(
 }
 
 /// Removes the second factor. Every other session of the account ends; this one gets a new id.
-#[utoipa::path(delete, path = "/api/v1/access/second-factor", tag = "access",
+#[utoipa::path(delete, path = "/api/v1/access/second-factor", tag = "access", operation_id = "remove_second_factor",
     security(("session" = ["viewer", "operator", "administrator", "auditor"])),
     extensions(("x-step-up" = json!(true))),
     responses((status = 200, body = Whoami), (status = 409, description = "`no-second-factor`; `account-changed`")))]

@@ -20,7 +20,7 @@ use super::who::Who;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUser {
     /// 1 to 32 of `a-z`, `0-9`, `.`, `_`, `-`, beginning with a letter.
-    pub(super) name: String,
+    name: String,
     /// Role.
     role: Role,
     /// 12 to 256 characters.
@@ -60,14 +60,14 @@ pub(super) async fn hash(access: &Access, name: &AccountName, password: &Hidden)
 }
 
 /// All accounts.
-#[utoipa::path(get, path = "/api/v1/access/users", tag = "access",
+#[utoipa::path(get, path = "/api/v1/access/users", tag = "access", operation_id = "users",
     security(("session" = ["administrator", "auditor"])), responses((status = 200, body = [Account])))]
 pub(crate) async fn list(State(access): State<Arc<Access>>, _who: Who) -> Answer<Json<Vec<Account>>> {
     Ok(Json(access.accounts.accounts().await?))
 }
 
 /// One account.
-#[utoipa::path(get, path = "/api/v1/access/users/{name}", tag = "access",
+#[utoipa::path(get, path = "/api/v1/access/users/{name}", tag = "access", operation_id = "user",
     params(("name" = String, Path, description = "Name of the account")),
     security(("session" = ["administrator", "auditor"])),
     responses((status = 200, body = Account), (status = 404, description = "`no-such-account`")))]
@@ -80,7 +80,7 @@ pub(crate) async fn one(
 }
 
 /// Makes an account.
-#[utoipa::path(post, path = "/api/v1/access/users", tag = "access", request_body = NewUser,
+#[utoipa::path(post, path = "/api/v1/access/users", tag = "access", operation_id = "create_user", request_body = NewUser,
     security(("session" = ["administrator"])), extensions(("x-step-up" = json!(true))),
     responses(
         (status = 201, body = Account),
@@ -103,7 +103,7 @@ pub(crate) async fn create(
 }
 
 /// Changes an account.
-#[utoipa::path(patch, path = "/api/v1/access/users/{name}", tag = "access", request_body = UserChange,
+#[utoipa::path(patch, path = "/api/v1/access/users/{name}", tag = "access", operation_id = "change_user", request_body = UserChange,
     params(("name" = String, Path, description = "Name of the account")),
     security(("session" = ["administrator"])), extensions(("x-step-up" = json!(true))),
     responses(
@@ -137,7 +137,7 @@ pub(crate) async fn change(
 }
 
 /// Removes an account with its sessions, tokens and certificates.
-#[utoipa::path(delete, path = "/api/v1/access/users/{name}", tag = "access",
+#[utoipa::path(delete, path = "/api/v1/access/users/{name}", tag = "access", operation_id = "remove_user",
     params(("name" = String, Path, description = "Name of the account")),
     security(("session" = ["administrator"])), extensions(("x-step-up" = json!(true))),
     responses(
@@ -156,7 +156,7 @@ pub(crate) async fn remove(
 }
 
 /// Ends all sessions of an account.
-#[utoipa::path(delete, path = "/api/v1/access/users/{name}/sessions", tag = "access",
+#[utoipa::path(delete, path = "/api/v1/access/users/{name}/sessions", tag = "access", operation_id = "end_sessions",
     params(("name" = String, Path, description = "Name of the account")),
     security(("session" = ["administrator"])),
     responses((status = 204), (status = 404, description = "`no-such-account`")))]

@@ -70,7 +70,7 @@ impl Who {
     /// The session, for what only a person may do.
     pub(crate) fn session(&self) -> Result<(&SessionId, &Session, bool), Fault> {
         match &self.identity.proof {
-            Proof::Session { id, session, stepped_up } => Ok((id, session, *stepped_up)),
+            Proof::Session { id, known, stepped_up } => Ok((id, &known.session, *stepped_up)),
             Proof::Token(_) | Proof::Password | Proof::Certificate => Err(Fault::needs_session()),
         }
     }

@@ -36,14 +36,20 @@ impl<K: Hash + Eq + Ord + Clone, V: Default> Bounded<K, V> {
                 return &mut self.shared;
             }
             self.by_use.insert((second, key.clone()));
+            self.entries.insert(key.clone(), Entry { used: second, value: V::default() });
         }
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry { used: second, value: V::default() });
-        if entry.used != second {
-            self.by_use.remove(&(entry.used, key.clone()));
-            self.by_use.insert((second, key.clone()));
-            entry.used = second;
+        // Keys are cloned when something moves only, at most once a second for each.
+        match self.entries.get_mut(key) {
+            Some(entry) => {
+                if entry.used != second {
+                    self.by_use.remove(&(entry.used, key.clone()));
+                    self.by_use.insert((second, key.clone()));
+                    entry.used = second;
+                }
+                &mut entry.value
+            }
+            None => &mut self.shared,
         }
-        &mut entry.value
     }
 
     /// How many keys have a place of their own.
