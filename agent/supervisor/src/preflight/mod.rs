@@ -113,10 +113,12 @@ async fn timed(name: CheckName, finding: impl Future<Output = Finding>) -> Check
 }
 
 async fn bounded(limit: Duration, finding: impl Future<Output = Finding>) -> Finding {
-    tokio::time::timeout(limit, finding).await.unwrap_or_else(|_elapsed| {
-        Finding::failed(
-            format!("there was no answer within {} s", limit.as_secs_f64()),
-            "see that the programs of the bench and the device under test are up and answer, then run again",
-        )
-    })
+    tokio::time::timeout(limit, finding).await.unwrap_or_else(|_elapsed| late(limit))
+}
+
+fn late(limit: Duration) -> Finding {
+    Finding::failed(
+        format!("there was no answer within {} s", limit.as_secs_f64()),
+        "see that the programs of the bench and the device under test are up and answer, then run again",
+    )
 }
