@@ -97,11 +97,11 @@ pub(crate) async fn check(ground: &Ground<'_>) -> Vec<Check> {
         }
     };
     let (subnets, mode, certificates, clock, api) = tokio::join!(
-        timed(CheckName::Subnets, bounded(WITHIN, subnets)),
-        timed(CheckName::DecryptMode, mode),
-        timed(CheckName::PersonaPki, bounded(WITHIN, certificates)),
+        timed(CheckName::Subnets, bounded(WITHIN, Box::pin(subnets))),
+        timed(CheckName::DecryptMode, Box::pin(mode)),
+        timed(CheckName::PersonaPki, bounded(WITHIN, Box::pin(certificates))),
         timed(CheckName::Clock, bounded(WITHIN, clock)),
-        timed(CheckName::DeviceApi, bounded(WITHIN, api)),
+        timed(CheckName::DeviceApi, bounded(WITHIN, Box::pin(api))),
     );
     vec![subnets, mode, certificates, clock, api]
 }
