@@ -241,7 +241,6 @@ impl Door {
     ) -> Result<Caller, Refusal> {
         let asked = Asked {
             method: request.method(),
-            path: request.uri().path(),
             headers: request.headers(),
             peer: &client.peer,
             claims,

@@ -31,8 +31,6 @@ pub(crate) struct Claims {
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
-    /// Path as the client sent it, without the query.
-    pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) peer: &'a Peer,
     pub(crate) claims: &'a Claims,

@@ -44,7 +44,8 @@ const CODES: [&str; 11] = [
 ];
 
 impl AccountsError {
-    /// Makes a refusal.
+    /// Makes a refusal, as the agent would.
+    #[cfg(test)]
     pub(crate) fn refused(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self::Refused { status, code, detail: detail.into() }
     }

@@ -38,8 +38,6 @@ impl Limits {
         short: Window { requests: 200, length: Duration::from_secs(10) },
         long: Window { requests: 3_000, length: Duration::from_secs(300) },
     };
-    /// Per account, which may ask from two places.
-    pub(crate) const PER_IDENTITY: Self = Self::PER_ADDRESS.times(2);
 
     /// The same windows with so many times the requests.
     pub(crate) const fn times(self, factor: u32) -> Self {

@@ -97,11 +97,11 @@ pub(crate) async fn check(ground: &Ground<'_>) -> Vec<Check> {
         }
     };
     let (subnets, mode, certificates, clock, api) = tokio::join!(
-        timed(CheckName::Subnets, bounded(WITHIN, subnets)),
-        timed(CheckName::DecryptMode, mode),
-        timed(CheckName::PersonaPki, bounded(WITHIN, certificates)),
+        timed(CheckName::Subnets, bounded(WITHIN, Box::pin(subnets))),
+        timed(CheckName::DecryptMode, Box::pin(mode)),
+        timed(CheckName::PersonaPki, bounded(WITHIN, Box::pin(certificates))),
         timed(CheckName::Clock, bounded(WITHIN, clock)),
-        timed(CheckName::DeviceApi, bounded(WITHIN, api)),
+        timed(CheckName::DeviceApi, bounded(WITHIN, Box::pin(api))),
     );
     vec![subnets, mode, certificates, clock, api]
 }
@@ -113,10 +113,12 @@ async fn timed(name: CheckName, finding: impl Future<Output = Finding>) -> Check
 }
 
 async fn bounded(limit: Duration, finding: impl Future<Output = Finding>) -> Finding {
-    tokio::time::timeout(limit, finding).await.unwrap_or_else(|_elapsed| {
-        Finding::failed(
-            format!("there was no answer within {} s", limit.as_secs_f64()),
-            "see that the programs of the bench and the device under test are up and answer, then run again",
-        )
-    })
+    tokio::time::timeout(limit, finding).await.unwrap_or_else(|_elapsed| late(limit))
+}
+
+fn late(limit: Duration) -> Finding {
+    Finding::failed(
+        format!("there was no answer within {} s", limit.as_secs_f64()),
+        "see that the programs of the bench and the device under test are up and answer, then run again",
+    )
 }

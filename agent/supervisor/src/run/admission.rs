@@ -71,7 +71,7 @@ impl Applicant {
         let checks: Vec<Check> = preflight::check(&ground).await;
         for check in checks.iter().filter(|check| !check.remedy.is_empty()) {
             let (name, verdict) = (check.name.title(), check.verdict.as_str());
-            tracing::warn!(name, verdict, evidence = check.evidence, "pre-flight");
+            tracing::info!(name, verdict, evidence = check.evidence, "pre-flight");
         }
         Preflight { checks, bypass: self.bypass.clone() }
     }

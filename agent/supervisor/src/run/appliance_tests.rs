@@ -4,18 +4,21 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tbi_api::access::By;
 use tbi_api::preflight::Bypass;
 use tbi_api::runs::{Order, Profile, Run, RunState};
 use tbi_bench::netplan::Path;
+use tbi_bench::record::Authorization;
 use tbi_bench::topology::Topology;
 use tokio::time::timeout;
 
 use super::appliance::{Appliance, AppliancePaths, Directories, Site};
-use super::authorize::Developer;
+use super::authorize::{Authorizer, Developer, Finished, Request, plan_sha256};
 use super::desk::{DeskError, RunDesk};
 use super::place::PathLayer as _;
 use crate::appliance::seams::ChosenRouter;
@@ -74,8 +77,12 @@ fn unbypassed() -> Order {
     Order { profile: Profile::Quick, ..Order::default() }
 }
 
+fn by(actor: &str) -> By {
+    By { actor: actor.to_owned(), role: None, source: "local".to_owned(), correlation_id: String::new() }
+}
+
 fn local() -> By {
-    By { actor: "local".to_owned(), role: None, source: "local".to_owned(), correlation_id: String::new() }
+    by("local")
 }
 
 async fn over(desk: &RunDesk, run: &Run) -> Run {
@@ -241,6 +248,109 @@ fn a_full_disk_refuses_a_run_and_leaves_the_desk_usable() {
     });
 }
 
+/// Gives a receipt, or says why not; remembers who asked.
+struct Ledger {
+    answer: Result<(), &'static str>,
+    asked: Mutex<Vec<Request>>,
+    finished: Mutex<Vec<Finished>>,
+}
+
+impl Authorizer for Ledger {
+    fn authorize(&self, request: Request) -> BoxFuture<'_, Result<Option<Authorization>, String>> {
+        self.asked.lock().unwrap().push(request.clone());
+        let receipt = Authorization {
+            run: request.run,
+            plan_sha256: request.plan_sha256,
+            licence: "lab-7".to_owned(),
+            tsu: 1,
+            burned: vec!["note-1".to_owned()],
+            change: None,
+            balance_after: 41,
+            audit_seq: 7,
+            sealed_hash: "ab".repeat(32),
+            when: "2026-11-21T10:15:01Z".to_owned(),
+            key_id: "key".to_owned(),
+            signature: "signature".to_owned(),
+        };
+        std::future::ready(self.answer.map(|()| Some(receipt)).map_err(str::to_owned)).boxed()
+    }
+
+    fn finished(&self, finished: Finished) -> BoxFuture<'_, ()> {
+        self.finished.lock().unwrap().push(finished);
+        std::future::ready(()).boxed()
+    }
+}
+
+fn record(desk: &RunDesk, run: &Run) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(desk.folder(&run.id).unwrap().join("run.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn pre_flight_stops_a_run_before_it_is_authorized_and_a_bypass_does_not() {
+    in_namespaces(
+        "run::appliance_tests::pre_flight_stops_a_run_before_it_is_authorized_and_a_bypass_does_not",
+        || async {
+            let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/true"))).await;
+            let ledger = Arc::new(Ledger { answer: Ok(()), asked: Mutex::default(), finished: Mutex::default() });
+            let desk = RunDesk::open(RUNS.into(), appliance(SOON, false), Arc::clone(&ledger) as Arc<_>).unwrap();
+
+            let run = desk.start(&unbypassed(), by("anna")).unwrap();
+            let ended = over(&desk, &run).await;
+            assert_eq!(ended.state, RunState::Interrupted);
+            assert!(ended.sentence.starts_with("The pre-flight check '"), "{}", ended.sentence);
+            let refused = record(&desk, &run);
+            assert_eq!(refused["preflight"]["checks"].as_array().unwrap().len(), 5);
+            assert!(ledger.asked.lock().unwrap().is_empty(), "nothing is spent on a run that does not begin");
+
+            let mut next = None;
+            until("the desk is free", || {
+                next = desk.start(&quick(), by("anna")).ok();
+                next.is_some()
+            })
+            .await;
+            let run = next.unwrap();
+            over(&desk, &run).await;
+            let asked = ledger.asked.lock().unwrap().clone();
+            assert_eq!(asked.len(), 1);
+            assert_eq!((&asked[0].run, asked[0].by.actor.as_str()), (&run.id, "anna"));
+            assert_eq!(asked[0].plan_sha256, plan_sha256(&asked[0].plan).unwrap());
+            assert_eq!(asked[0].bypass.as_ref().map(|bypass| bypass.actor.as_str()), Some("anna"));
+            let bypassed = record(&desk, &run);
+            until("the book is closed", || {
+                ledger.finished.lock().unwrap().iter().any(|it| it.run.id == run.id && it.record_sha256.is_some())
+            })
+            .await;
+            assert_eq!(bypassed["authorization"]["burned"][0], "note-1");
+            assert_eq!(bypassed["authorization"]["plan_sha256"], asked[0].plan_sha256.as_str());
+            assert_eq!(bypassed["preflight"]["bypass"]["actor"], "anna");
+            assert!(desk.folder(&run.id).unwrap().join("admission.json").exists());
+
+            let bypass = Some(Bypass { reason: "because".to_owned() });
+            let error = desk.start(&Order { preflight_bypass: bypass, ..unbypassed() }, by("anna")).unwrap_err();
+            assert!(matches!(error, DeskError::Bypass(_)), "{error}");
+        },
+    );
+}
+
+#[test]
+fn a_run_that_is_not_authorized_measures_nothing_and_says_why() {
+    in_namespaces("run::appliance_tests::a_run_that_is_not_authorized_measures_nothing_and_says_why", || async {
+        let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/true"))).await;
+        let answer = Err("the licence ended; install a new one.");
+        let ledger = Arc::new(Ledger { answer, asked: Mutex::default(), finished: Mutex::default() });
+        let desk = RunDesk::open(RUNS.into(), appliance(SOON, false), ledger).unwrap();
+        let run = desk.start(&quick(), by("anna")).unwrap();
+        let ended = over(&desk, &run).await;
+        assert!(
+            ended.sentence.contains("was not authorized") && ended.sentence.contains("install a new one"),
+            "{ended:?}"
+        );
+        let record = record(&desk, &run);
+        assert_eq!((&record["verdict"], &record["authorization"]), (&"not_measured".into(), &serde_json::Value::Null));
+        assert_eq!(record["blocks"].as_array().map(Vec::len), Some(0));
+    });
+}
+
 #[test]
 fn a_device_outside_the_box_is_refused_with_a_sentence() {
     in_namespaces("run::appliance_tests::a_device_outside_the_box_is_refused_with_a_sentence", || async {
@@ -249,6 +359,9 @@ fn a_device_outside_the_box_is_refused_with_a_sentence() {
         let run = desk.start(&quick(), local()).unwrap();
         let ended = over(&desk, &run).await;
         assert!(ended.sentence.contains("the device under test is outside the box"), "{}", ended.sentence);
+        let checks = record(&desk, &run)["preflight"]["checks"].clone();
+        assert_eq!((&checks[4]["name"], &checks[4]["verdict"]), (&"device_api".into(), &"failed".into()), "{checks}");
+        assert!(checks[4]["evidence"].as_str().unwrap().contains("no adapter"), "{checks}");
     });
 }
 

@@ -180,6 +180,7 @@ async fn measure<P>(
         }
     };
     let (admission, admitted) = tokio::select! {
+        // Cancelled only by a stop; it has switched the device at most, as every block does first.
         preflight = applicant.check(plan, Ok(&floor), journal) => {
             sink.say(&admission::line(&preflight));
             applicant.admit(plan, preflight, journal).await

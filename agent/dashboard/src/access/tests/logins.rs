@@ -178,7 +178,7 @@ async fn a_weakly_hashed_password_is_hashed_anew_at_login() {
             state: this.state.path().to_owned(),
             claim_code: None,
             per_address: Limits::PER_ADDRESS,
-            per_identity: Limits::PER_IDENTITY,
+            per_identity: Limits::PER_ADDRESS.times(2),
             delays: Delays::default(),
         },
         Arc::<Memory>::clone(&this.memory),

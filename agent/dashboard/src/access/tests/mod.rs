@@ -169,14 +169,8 @@ impl TestBox {
 
     /// Asks the gate alone.
     async fn admit(&self, claims: &Claims, ask: &Ask) -> Result<crate::gate::Caller, crate::gate::Refusal> {
-        let asked = Asked {
-            method: &ask.method,
-            path: &ask.path,
-            headers: &ask.headers,
-            peer: &ask.peer,
-            claims,
-            correlation_id: "test-1",
-        };
+        let asked =
+            Asked { method: &ask.method, headers: &ask.headers, peer: &ask.peer, claims, correlation_id: "test-1" };
         self.access.admit(&asked).await
     }
 

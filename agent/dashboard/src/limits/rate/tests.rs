@@ -57,7 +57,7 @@ fn the_long_window_refuses_who_is_patient_and_its_figures_are_shown() {
 
 #[test]
 fn the_identity_has_the_double() {
-    assert_eq!((Limits::PER_IDENTITY.short.requests, Limits::PER_IDENTITY.long.requests), (400, 6_000));
+    assert_eq!((Limits::PER_ADDRESS.times(2).short.requests, Limits::PER_ADDRESS.times(2).long.requests), (400, 6_000));
 }
 
 #[test]
