@@ -37,6 +37,9 @@ pub struct Status {
     pub time: String,
     /// Whether the clock is synchronised.
     pub time_synchronised: bool,
+    /// What the first administrator is made with at the front door; only while there is no account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim_code: Option<String>,
     /// The run under way, or the last one.
     pub run: Option<Run>,
 }

@@ -73,6 +73,7 @@ fn status(host_name: &str, second: u64) -> Status {
         uptime_seconds: 100 + second,
         time: format!("2026-01-31T12:{:02}:{:02}Z", second / 60 % 60, second % 60),
         time_synchronised: false,
+        claim_code: None,
         run: None,
     }
 }

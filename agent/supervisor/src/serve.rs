@@ -67,7 +67,7 @@ impl ServeArgs {
             .build()
             .context("no runtime")?;
         runtime.block_on(async {
-            let place = Place { root: Root::new(&self.root), state: self.state.clone() };
+            let place = Place { root: Root::new(&self.root), state: self.state.clone(), run: self.run.clone() };
             tracing::debug!(run = %self.run.display(), state = %self.state.display(), "opening");
             let (health, shutdown) = (Health::new(), Shutdown::on_signals()?);
             let directories = Directories::of_the_image(&self.run);

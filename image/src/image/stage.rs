@@ -11,7 +11,8 @@ use crate::image::{Variant, files};
 use crate::workspace::Workspace;
 
 /// Our programs on the appliance; package and binary have the same name.
-pub(crate) const PROGRAMS: [&str; 5] = ["tbi-agent", "tbi-engine", "tbi-personas", "tbi-practice-dut", "tbi-console"];
+pub(crate) const PROGRAMS: [&str; 6] =
+    ["tbi-agent", "tbi-engine", "tbi-personas", "tbi-practice-dut", "tbi-console", "tbi-dashboard"];
 /// Where they lie in the image.
 const HOME: &str = "usr/lib/tlsstress";
 

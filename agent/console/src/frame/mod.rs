@@ -98,6 +98,9 @@ fn head(status: &Status, width: usize) -> Vec<String> {
     rows.push(field("Open", &urls(&status.addresses)));
     rows.push(field("Addresses", &addresses(status)));
     rows.extend(certificate(&status.certificate_sha256));
+    if let Some(code) = &status.claim_code {
+        rows.push(field("Claim code", &format!("{}  (makes the first administrator)", fit(code, 40))));
+    }
     rows.push(field("System", &system(status)));
     rows.extend(paragraph("Last start", &status.last_boot.sentence, width, 2));
     let clock = if status.time_synchronised { "clock synchronised" } else { "clock NOT synchronised" };

@@ -30,6 +30,7 @@ pub(crate) fn status() -> Status {
         uptime_seconds: 3 * 3600 + 120,
         time: "2026-01-31T12:34:56.789Z".to_owned(),
         time_synchronised: true,
+        claim_code: None,
         run: Some(Run {
             id: "20260131T120000Z".to_owned(),
             name: "quick".to_owned(),
@@ -44,6 +45,17 @@ pub(crate) fn status() -> Status {
 
 fn shown(status: &Status) -> Vec<String> {
     frame(&View::Answered(Box::new(status.clone())), SIZE)
+}
+
+#[test]
+fn a_box_that_nobody_claimed_shows_its_code() {
+    let mut status = status();
+    status.claim_code = Some("23456-789AB-CDEFG-HJKLM".to_owned());
+    let rows = shown(&status);
+    assert!(
+        rows.contains(&" Claim code    23456-789AB-CDEFG-HJKLM  (makes the first administrator)".to_owned()),
+        "{rows:#?}"
+    );
 }
 
 #[test]

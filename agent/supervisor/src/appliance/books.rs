@@ -10,6 +10,7 @@ use tbi_ledger::audit::NewEntry;
 use tbi_ledger::licence::Issuers;
 use tbi_ledger::{Ledger, LedgerError, Policy, Signer};
 
+use super::claim::Claim;
 use super::meter::Meter;
 use super::node::{Appliance, Lost, Place};
 use super::sysfs::Root;
@@ -22,16 +23,20 @@ const ISSUERS: &str = "usr/lib/tlsstress/licence-issuers";
 pub(super) struct Books {
     issuers: Issuers,
     meter: Meter,
+    claim: Claim,
     audit_trouble: Mutex<Option<String>>,
     upkeep_trouble: Mutex<Option<String>>,
 }
 
 impl Books {
     /// Opens what is beside the ledger.
-    pub(super) fn open(place: &Place) -> Self {
+    pub(super) fn open(place: &Place, ledger: &Ledger) -> Self {
+        // A database that cannot be read lets nobody in by a code.
+        let has_accounts = ledger.accounts().map_or(true, |accounts| !accounts.is_empty());
         Self {
             issuers: issuers(&place.root),
             meter: Meter::open(&place.state),
+            claim: Claim::of_box(&place.run, has_accounts),
             audit_trouble: Mutex::new(None),
             upkeep_trouble: Mutex::new(None),
         }
@@ -60,6 +65,11 @@ impl Appliance {
     /// What a run needs to be allowed, as the settings in force say.
     pub(crate) fn policy(&self) -> Policy {
         Policy { enforce: self.in_force().snapshot.settings.licence.enforce, issuers: self.books.issuers.clone() }
+    }
+
+    /// What the first administrator is made with, while there is no account.
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.books.claim
     }
 
     pub(crate) fn meter(&self) -> &Meter {

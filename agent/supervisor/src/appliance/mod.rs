@@ -15,6 +15,7 @@ pub(crate) mod api;
 mod books;
 pub(crate) mod boot;
 pub(crate) mod capabilities;
+mod claim;
 pub(crate) mod events;
 pub(crate) mod hardware;
 pub(crate) mod health;

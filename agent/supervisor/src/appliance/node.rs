@@ -51,6 +51,8 @@ pub(crate) const WAITING_CHANGES: usize = 8;
 pub(crate) struct Place {
     pub(crate) root: Root,
     pub(crate) state: PathBuf,
+    /// Directory of sockets and of what lives until the machine restarts.
+    pub(crate) run: PathBuf,
 }
 
 /// Parts the API needs and does not know.
@@ -131,7 +133,7 @@ impl Appliance {
             found: memory.found().clone(),
             in_force: RwLock::new(Arc::new(memory.in_force().clone())),
             slot,
-            books: Books::open(&place),
+            books: Books::open(&place, memory.ledger()),
             memory: Arc::new(Mutex::new(memory)),
             last_look: AsyncMutex::new(None),
             changes,
@@ -190,6 +192,7 @@ impl Appliance {
             uptime_seconds: seen.observed.uptime_seconds,
             time: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             time_synchronised: seen.observed.clock.synchronised,
+            claim_code: self.claim().code(),
             run: runs.iter().find(|run| !run.state.is_over()).or_else(|| runs.first()).cloned(),
         }
     }

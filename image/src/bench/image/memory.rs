@@ -13,7 +13,7 @@ use super::machine::{self, Machine};
 use crate::bench::machine::busy_and_all;
 
 /// What is asked about, by unit.
-const UNITS: &str = "tbi-agent tbi-engine tbi-personas tbi-isp tbi-practice-dut tbi-console@ttyS0";
+const UNITS: &str = "tbi-agent tbi-engine tbi-personas tbi-isp tbi-practice-dut tbi-console@ttyS0 tbi-dashboard";
 /// A machine this busy is at rest; under emulation its timers alone take some per cent.
 const QUIET: f64 = 0.10;
 /// How often it is looked whether it is at rest; each look takes ten seconds.

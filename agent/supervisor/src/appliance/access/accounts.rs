@@ -35,7 +35,10 @@ pub(super) async fn create(
         let detail = json!({ "after": seen(&account) });
         Ok((account, detail))
     });
-    Ok((StatusCode::CREATED, Json(made.await?)))
+    let made = made.await?;
+    // Whoever made it, from now on the code makes none.
+    appliance.claim().used();
+    Ok((StatusCode::CREATED, Json(made)))
 }
 
 fn first(ledger: &mut Ledger, new: &NewAccount, now: Timestamp) -> Result<tbi_ledger::Account, AccessError> {
