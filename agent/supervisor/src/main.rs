@@ -1,5 +1,6 @@
 //! `tbi-agent`: the agent. In the lab it is the supervisor of one run (`lab run`) or of a lab to look around in (`lab exec`); on an
-//! appliance it is the daemon (`serve`), the health gate (`gate`) and the two short programs that need root (`network`, `settings`).
+//! appliance it is the daemon (`serve`), the health gate (`gate`), the two short programs that need root (`network`, `settings`) and the
+//! one that needs the network (`usage`).
 #![expect(clippy::print_stderr, reason = "errors of a command-line program")]
 
 mod appliance;
@@ -18,6 +19,7 @@ mod serve;
 mod settings_command;
 mod shell;
 mod systemd;
+mod usage_command;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,8 @@ enum Command {
     Backup(backup_command::BackupCommand),
     #[command(subcommand)]
     Settings(settings_command::SettingsCommand),
+    #[command(subcommand)]
+    Usage(usage_command::UsageCommand),
     /// The bench in private namespaces of this machine.
     #[command(subcommand)]
     Lab(LabCommand),
@@ -83,6 +87,7 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit(audit) => audit.run(),
         Command::Backup(backup) => backup.run(),
         Command::Settings(settings) => settings.run(),
+        Command::Usage(usage) => usage.run(),
         Command::Network(network) => network.run(),
         Command::Lab(LabCommand::Close { dir }) => {
             let record = run::close::close(&dir, &run::environment::Life::lab())?;

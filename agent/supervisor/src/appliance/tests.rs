@@ -22,9 +22,11 @@ use utoipa::OpenApi as _;
 use super::api::{ApiDoc, Shared, router};
 use super::node::{Appliance, Place, Seams};
 use super::own_router::squashfs;
+use super::permit::Permit;
 use super::seams::{Change, Changed, ChosenRouter, Power, Reapply, RunRefused, Runs, Workloads};
 use super::sysfs::Root;
 use super::sysfs::tests::{CARDS, fixture};
+use crate::run::authorize::{Authorizer as _, Finished, Request, plan_sha256};
 
 /// One run that the test drives.
 struct OneRun {
@@ -368,4 +370,34 @@ async fn hardware_and_status_follow_the_machine() {
         assert!(!status.problems.is_empty(), "the network is not laid");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_usage_spool_that_cannot_be_written_does_not_stop_runs() {
+    let (dir, root) = booted("one");
+    // A file where the folder should be: root, too, cannot write it.
+    std::fs::write(dir.path().join("spool"), "").unwrap();
+    let seams = Seams {
+        runs: Arc::new(OneRun { run: watch::Sender::new(run()), folder: dir.path().join("runs") }),
+        workloads: Arc::new(EngineIsWell),
+        power: Arc::new(Recorder::default()),
+        reapply: Arc::new(Recorder::default()),
+    };
+    let place = Place { root, state: dir.path().to_owned(), run: dir.path().join("run") };
+    let (appliance, _waiting) = Appliance::open(place, seams).await.unwrap();
+    let permit = Permit::default();
+    permit.belongs_to(&appliance);
+    let by = By { actor: "local".to_owned(), role: None, source: "local".to_owned(), correlation_id: String::new() };
+    let plan = tbi_bench::plan::Plan::of_profile(tbi_bench::plan::Profile::Short);
+    let (sha256, id) = (plan_sha256(&plan).unwrap(), run().id);
+    let asked = Request { run: id.clone(), plan, plan_sha256: sha256, by: by.clone(), bypass: None };
+    assert!(permit.authorize(asked).await.unwrap().is_some(), "the run is allowed");
+    let over = Run { state: RunState::Passed, sentence: "It is well.".to_owned(), ..run() };
+    permit.finished(Finished { run: over, by, blocks: 7, record_sha256: None }).await;
+    // The run is in the book as if the meter were well, and the meter says what is wrong with it.
+    let row = appliance.ledger(move |ledger, _key| ledger.run(&id)).await.unwrap().unwrap();
+    assert_eq!((row.state.as_str(), row.sentence.as_str()), ("passed", "It is well."));
+    let standing = appliance.meter().standing(None);
+    assert!(standing.last == 0 && standing.sentence.contains("check the state partition"), "{standing:?}");
+    assert!(appliance.meter().pending(1).is_err() && appliance.meter().acknowledge(0).is_err());
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod outcome;
 pub(crate) mod render;
+pub(crate) mod usage;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use tbi_api::settings::{Addressing, Settings};
 use tbi_bench::catalogue::Catalogue;
 use tbi_bench::topology::Topology;
 
+use self::usage::{UsageEndpoint, UsageError};
 use super::nic::{Mac, MacError, Wanted};
 
 /// More servers than this are a mistake; systemd tries them one by one.
@@ -60,6 +62,8 @@ pub(crate) enum SettingsError {
     TimeServer(String),
     #[error("{field} names {found} servers; name at most {MOST_SERVERS}")]
     TooMany { field: &'static str, found: usize },
+    #[error(transparent)]
+    Usage(#[from] UsageError),
 }
 
 /// One label of RFC 1123.
@@ -172,6 +176,8 @@ impl CheckedSettings {
         check_addressing(&settings.management.addressing, ranges)?;
         at_most("ntp_servers", settings.ntp_servers.len())?;
         let time_servers = settings.ntp_servers.iter().map(|server| server.parse()).collect::<Result<_, _>>()?;
+        // Only checked: the program that reports parses it for itself.
+        UsageEndpoint::parse(&settings.usage)?;
         let addressing = settings.management.addressing.clone();
         Ok(Self { host_name, wanted, addressing, time_servers, router: settings.isp_router })
     }
@@ -325,6 +331,16 @@ mod tests {
         for bad in ["192.0.3.1", "192.0.2.10", "192.0.2.255", "192.0.2.0", "2001:db8::1"] {
             let error = fixed("192.0.2.10/24", &format!(r#","gateway":"{bad}""#)).unwrap_err();
             assert!(matches!(error, SettingsError::Gateway { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn usage_is_reported_by_https_or_nowhere() {
+        assert!(parse(r#"{"usage":{"url":null,"ca_pem":null}}"#).is_ok());
+        for bad in [r#"{"url":"http://usage.example.net"}"#, r#"{"ca_pem":"x"}"#, r#"{"url":"https://a","ca_pem":"x"}"#]
+        {
+            let error = parse(&format!(r#"{{"usage":{bad}}}"#)).unwrap_err();
+            assert!(matches!(error, SettingsError::Usage(_)) && error.to_string().starts_with("usage."), "{error}");
         }
     }
 
