@@ -1,6 +1,7 @@
 //! The agent's API over HTTP: the paths of `tbi_api`, each a few lines around [`Appliance`]. Decides nothing but which status an error has.
 
 mod audit;
+mod document;
 mod isp;
 mod licences;
 mod machine;
@@ -102,7 +103,8 @@ pub(crate) fn router(shared: Shared) -> Router {
         usage::acknowledge,
         machine::order_power
     ),
-    components(schemas(Problem, Progress))
+    components(schemas(Problem, Progress)),
+    modifiers(&document::Changes, &document::Problems)
 )]
 pub(crate) struct ApiDoc;
 
