@@ -1,7 +1,7 @@
 //! The front door's TLS, judged by testssl.sh, which nobody here wrote: every finding above LOW fails unless `data/testssl-expected.json` names
 //! it with a reason, and so does an expectation that is always met and was not. The device's CA is given to it, so that the chain of trust is
 //! judged, too. It asks nobody but the door: an address instead of a name, no DNS, no revocation server.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::process::Command;
 use std::time::Duration;

@@ -21,6 +21,7 @@ use crate::certs::Certificates;
 use crate::gate::{Asked, Caller, Claims, Gate, Peer, Refusal};
 use crate::guard::head::{FIELD_LIMIT, HEAD_LIMIT, is_host};
 use crate::guard::{self, Refused, Verdict};
+use crate::limits::place;
 use crate::measure::{Connections, Meter};
 use crate::own::{self, Documents};
 use crate::paths;
@@ -68,7 +69,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(peer: Peer, verdict: Option<Verdict>) -> Self {
-        let source = HeaderValue::from_str(&peer.address.to_string()).ok();
+        let source = HeaderValue::from_str(&place::source(peer.address)).ok();
         Self { peer, verdict, source }
     }
 }

@@ -50,7 +50,7 @@ impl Modify for Problems {
             for (status, answer) in answers {
                 if let RefOr::T(response) = answer
                     && status.starts_with(['4', '5'])
-                    && let Some(body) = response.content.remove("application/json")
+                    && let Some(body) = response.content.swap_remove("application/json")
                 {
                     response.content.insert(PROBLEM.to_owned(), body);
                 }

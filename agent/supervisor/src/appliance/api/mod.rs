@@ -19,6 +19,7 @@ use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, MetricsText, Shutdown};
 use utoipa::OpenApi;
 
+use self::document::{Changes, Problems};
 use super::node::Appliance;
 use super::trail::trail;
 
@@ -104,7 +105,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         machine::order_power
     ),
     components(schemas(Problem, Progress)),
-    modifiers(&document::Changes, &document::Problems)
+    modifiers(&Changes, &Problems)
 )]
 pub(crate) struct ApiDoc;
 
