@@ -51,6 +51,7 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("h2load", "nghttp2-client"),
     tool("/usr/lib/frr/zebra", "frr"),
     tool("ping", "iputils-ping"),
+    tool("testssl", "testssl.sh"),
     // A manager and a bus of the test's own for the agent's units.
     tool("/usr/lib/systemd/systemd", "systemd"),
     tool("dbus-daemon", "dbus-daemon"),

@@ -59,7 +59,9 @@ impl Layer {
             }
             Layer::Unit => "every crate's own tests, documentation examples included",
             Layer::Namespaces => "whole runs in a lab of network namespaces, faults included",
-            Layer::Interop => "our programs with programs nobody here wrote: nginx, curl, sslsplit, aioquic",
+            Layer::Interop => {
+                "our programs with programs nobody here wrote: nginx, curl, sslsplit, aioquic, schemathesis, testssl.sh"
+            }
             Layer::Vm => "the image in a virtual machine (builds its debug variant first)",
         }
     }
@@ -68,9 +70,9 @@ impl Layer {
     fn filter(self) -> &'static str {
         match self {
             Layer::Lint => "binary(=rules)",
-            Layer::Unit => "not binary(/^(lab|interop|vm)_/)",
+            Layer::Unit => "not binary(/^(lab|interop|door|vm)_/)",
             Layer::Namespaces => "binary(/^lab_/)",
-            Layer::Interop => "binary(/^interop_/)",
+            Layer::Interop => "binary(/^(interop|door)_/)",
             Layer::Vm => "binary(/^vm_/)",
         }
     }
@@ -185,9 +187,11 @@ fn cargo_test_arguments(chosen: &[Layer]) -> Vec<String> {
         [Layer::Lint] => &["--package", "tbi-tests", "--test", "rules"],
         [Layer::Unit] => &["--workspace", "--exclude", "tbi-tests"],
         [Layer::Namespaces] => &["--package", "tbi-tests", "--test", "lab_*"],
-        [Layer::Interop] => &["--package", "tbi-tests", "--test", "interop_*"],
+        [Layer::Interop] => &["--package", "tbi-tests", "--test", "interop_*", "--test", "door_*"],
         [Layer::Vm] => &["--package", "tbi-tests", "--test", "vm_*"],
-        [Layer::Namespaces, Layer::Interop] => &["--package", "tbi-tests", "--test", "lab_*", "--test", "interop_*"],
+        [Layer::Namespaces, Layer::Interop] => {
+            &["--package", "tbi-tests", "--test", "lab_*", "--test", "interop_*", "--test", "door_*"]
+        }
         _ => &["--workspace"],
     };
     ["test", "--locked", "--no-fail-fast"].iter().chain(selection).map(|argument| (*argument).to_owned()).collect()
@@ -206,7 +210,7 @@ mod tests {
     #[test]
     fn chosen_layers_are_joined() {
         let arguments = nextest_arguments(&[Layer::Lint, Layer::Interop]);
-        assert_eq!(arguments.last().map(String::as_str), Some("binary(=rules) or binary(/^interop_/)"));
+        assert_eq!(arguments.last().map(String::as_str), Some("binary(=rules) or binary(/^(interop|door)_/)"));
         assert!(cargo_test_arguments(&[Layer::Namespaces]).ends_with(&["--test".to_owned(), "lab_*".to_owned()]));
     }
 

@@ -6,10 +6,12 @@
 
 pub mod awake;
 pub mod child;
+pub mod door;
 pub mod lab;
 pub mod peers;
 pub mod pki;
 pub mod processes;
+pub mod python;
 pub mod repository;
 pub mod stand;
 pub mod vm;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tbi_tests::repository::{compiled, licence_is_allowed, metadata, root, rust_files};
 
 /// Programs of ours that speak to each other over sockets and never import each other.
-const DAEMONS: [&str; 4] = ["tbi-agent", "tbi-engine", "tbi-personas", "tbi-practice-dut"];
+const DAEMONS: [&str; 5] = ["tbi-agent", "tbi-dashboard", "tbi-engine", "tbi-personas", "tbi-practice-dut"];
 /// A file that is longer is two files.
 const MOST_LINES: usize = 500;
 

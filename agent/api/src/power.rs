@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 /// What should happen to the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PowerOrder)]
 pub struct Order {
     /// What.
     pub action: Action,

@@ -12,6 +12,7 @@ use crate::preflight::Bypass;
 /// Asks for a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = RunOrder)]
 pub struct Order {
     /// Profile that gives what `plan` leaves out.
     pub profile: Profile,

@@ -40,6 +40,7 @@ pub struct Licence {
 /// Usage report.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = UsageSettings)]
 pub struct Usage {
     /// `https://HOST[:PORT]`, to which `/api/usage/report` is added; `None`: ticks are kept and go nowhere.
     pub url: Option<String>,
@@ -101,6 +102,7 @@ pub struct Snapshot {
 /// Asks for other settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SettingsChange)]
 pub struct Change {
     /// Version the change is based on; refused with 409 when there is a newer one.
     pub based_on: u64,

@@ -22,6 +22,7 @@ use crate::certs::Certificates;
 use crate::gate::{Asked, Caller, Claims, Gate, Peer, Refusal};
 use crate::guard::head::{FIELD_LIMIT, HEAD_LIMIT, is_host};
 use crate::guard::{self, Refused, Verdict};
+use crate::limits::place;
 use crate::measure::{Connections, Meter};
 use crate::own::{self, Documents};
 use crate::paths;
@@ -70,7 +71,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(peer: Peer, verdict: Option<Verdict>) -> Self {
-        let source = HeaderValue::from_str(&peer.address.to_string()).ok();
+        let source = HeaderValue::from_str(&place::source(peer.address)).ok();
         Self { peer, verdict, source, requests: AtomicU64::new(0) }
     }
 
@@ -128,7 +129,8 @@ impl Door {
     }
 
     /// Answers a request. Never fails: what goes wrong is an answer.
-    pub(crate) async fn answer(&self, request: Request<RequestBody>, client: &Client) -> Answer {
+    pub(crate) async fn answer(&self, mut request: Request<RequestBody>, client: &Client) -> Answer {
+        name_host(&mut request);
         let began = Instant::now();
         client.requests.fetch_add(1, Relaxed);
         let id = correlation_id(request.headers().get(&CORRELATION_HEADER));
@@ -435,6 +437,15 @@ fn failed(daemon: &Daemon, error: ProxyError) -> Refusal {
 }
 
 /// The caller's id when it is 1 to 64 characters that are safe in logs and headers, else a new one. As in `tbi_daemon::serve`.
+/// HTTP/2 and HTTP/3 name the host in `:authority` (RFC 9113 section 8.3.1); whoever looks at headers finds it where HTTP/1.1 has it.
+fn name_host(request: &mut Request<RequestBody>) {
+    if !request.headers().contains_key(header::HOST)
+        && let Some(host) = request.uri().authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
 fn correlation_id(given: Option<&HeaderValue>) -> HeaderValue {
     let safe = |id: &&HeaderValue| {
         (1..=64).contains(&id.len())

@@ -18,6 +18,23 @@ const DOOR_ANSWERS: [(&str, &str); 12] = [
     ("503", "The daemon is down or busy; Retry-After says when to come again"),
     ("504", "The daemon did not answer in time"),
 ];
+/// And to an operation that reads a body.
+const OF_BODIES: [(&str, &str); 2] =
+    [("415", "The body is not of a kind that this operation reads"), ("422", "The body is not of the expected form")];
+/// Header fields of answers, and the statuses (or the first digits of them) whose answers always have them.
+const HEADERS: [(&str, &str, &[&str]); 7] = [
+    (
+        "X-Correlation-Id",
+        "Names the request in logs and in the audit chain; the client's own when it sent a safe one",
+        &[""],
+    ),
+    ("X-RateLimit-Limit", "Requests in the window that is tighter for the caller", &["2", "429"]),
+    ("X-RateLimit-Remaining", "How many of them are left", &["2", "429"]),
+    ("X-RateLimit-Reset", "Seconds until some are given back", &["2", "429"]),
+    ("Retry-After", "Seconds after which to come again", &["429"]),
+    ("Allow", "Methods that the path takes", &["405"]),
+    ("WWW-Authenticate", "How to prove who one is", &["401"]),
+];
 const METHODS: [&str; 6] = ["get", "put", "post", "delete", "patch", "head"];
 /// Ways to prove who one is; each may stand alone.
 const SCHEMES: [&str; 4] = ["session", "basic", "token", "certificate"];
@@ -42,6 +59,7 @@ pub(crate) fn merged(version: &str, parts: &[Part<'_>]) -> Value {
             for (method, operation) in item.as_object_mut().into_iter().flatten() {
                 if METHODS.contains(&method.as_str()) {
                     complete(operation, part.name);
+                    answers(operation);
                 }
             }
             paths.insert(path, item);
@@ -70,6 +88,7 @@ pub(crate) fn merged(version: &str, parts: &[Part<'_>]) -> Value {
         },
     });
     components.insert("securitySchemes".to_owned(), schemes());
+    components.insert("headers".to_owned(), headers());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -125,15 +144,41 @@ fn complete(operation: &mut Value, name: &str) {
         }
     };
     fields.insert("security".to_owned(), Value::Array(security));
-    let answers = fields.entry("responses").or_insert_with(|| json!({}));
-    for (status, description) in DOOR_ANSWERS {
-        if answers.get(status).is_none() {
-            answers[status] = json!({
-                "description": description,
-                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            });
+}
+
+/// Completes the answers of an operation: those that the door gives itself, the body of every refusal, and the header fields.
+fn answers(operation: &mut Value) {
+    let reads_body = operation.get("requestBody").is_some();
+    let Some(fields) = operation.as_object_mut() else { return };
+    let Value::Object(answers) = fields.entry("responses").or_insert_with(|| json!({})) else { return };
+    let of_bodies = OF_BODIES.into_iter().filter(|_| reads_body);
+    for (status, description) in DOOR_ANSWERS.into_iter().chain(of_bodies) {
+        answers.entry(status).or_insert_with(|| json!({ "description": description }));
+    }
+    for (status, answer) in answers {
+        let Some(answer) = answer.as_object_mut() else { continue };
+        if status.starts_with(['4', '5']) {
+            answer.entry("content").or_insert_with(
+                || json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}),
+            );
+        }
+        let fields = answer.entry("headers").or_insert_with(|| json!({}));
+        let always = HEADERS.iter().filter(|(_, _, on)| on.iter().any(|on| status.starts_with(on)));
+        for (name, _, _) in always {
+            fields[*name] = json!({ "$ref": format!("#/components/headers/{name}") });
         }
     }
+}
+
+fn headers() -> Value {
+    let field = |(name, description, _): &(&str, &str, &[&str])| {
+        let schema = match name.starts_with("X-RateLimit") || *name == "Retry-After" {
+            true => json!({"type": "integer", "minimum": 0}),
+            false => json!({"type": "string", "minLength": 1}),
+        };
+        ((*name).to_owned(), json!({"description": description, "required": true, "schema": schema}))
+    };
+    Value::Object(HEADERS.iter().map(field).collect())
 }
 
 fn schemes() -> Value {

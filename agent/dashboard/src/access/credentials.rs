@@ -35,11 +35,13 @@ pub(crate) struct TokenOrder {
     /// Whose; absent: one's own. Others' only by administrators.
     account: Option<String>,
     /// What it is for, 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100)]
     label: String,
     /// What it may do; no more than its owner's role.
+    #[schema(min_items = 1)]
     scopes: Vec<Scope>,
     /// When it ends: in the future, and no later than in a year.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     expires: Timestamp,
 }
 

@@ -36,9 +36,10 @@ pub(crate) struct Claim {
     #[schema(value_type = String)]
     claim_code: Hidden,
     /// Name of the account.
+    #[schema(pattern = "^[a-z][a-z0-9._-]{0,31}$")]
     account: String,
     /// 12 to 256 characters.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, min_length = 12, max_length = 256)]
     password: Hidden,
 }
 

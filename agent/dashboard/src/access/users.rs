@@ -20,11 +20,12 @@ use super::who::Who;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUser {
     /// 1 to 32 of `a-z`, `0-9`, `.`, `_`, `-`, beginning with a letter.
-    name: String,
+    #[schema(pattern = "^[a-z][a-z0-9._-]{0,31}$")]
+    pub(super) name: String,
     /// Role.
     role: Role,
     /// 12 to 256 characters.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, min_length = 12, max_length = 256)]
     password: Hidden,
 }
 
@@ -37,7 +38,7 @@ pub(crate) struct UserChange {
     /// Whether it may be used.
     enabled: Option<bool>,
     /// Another password.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 12, max_length = 256)]
     password: Option<Hidden>,
     /// Takes the second factor away, for somebody who lost telephone and codes.
     #[serde(default)]

@@ -62,7 +62,7 @@ async fn a_daemon_is_told_who_asks_by_the_door_alone() {
     for (name, value) in [
         ("x-tlsstress-actor", "root"),
         ("x-tlsstress-role", "administrator"),
-        ("x-tlsstress-source", "local"),
+        ("x-tlsstress-source", "203.0.113.9"),
         ("x-correlation-id", "run-7"),
         ("cookie", "secret"),
         ("authorization", "Bearer secret"),
@@ -80,7 +80,7 @@ async fn a_daemon_is_told_who_asks_by_the_door_alone() {
     let seen: Value = serde_json::from_str(&text(answer).await).unwrap();
     assert_eq!(seen["x-tlsstress-actor"], "tester");
     assert_eq!(seen["x-tlsstress-role"], "operator");
-    assert_eq!(seen["x-tlsstress-source"], "127.0.0.1");
+    assert_eq!(seen["x-tlsstress-source"], "local", "as the access routes call it in the same audit chain");
     assert_eq!(seen["x-correlation-id"], "run-7");
     assert_eq!(seen["x-other"], "stays");
     for gone in ["cookie", "authorization", "connection", "x-named", "keep-alive", "te"] {

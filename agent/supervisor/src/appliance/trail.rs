@@ -27,10 +27,12 @@ use super::node::Appliance;
 
 /// Names a request, so that it is done once (draft-ietf-httpapi-idempotency-key-header).
 pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+/// Longest key, characters.
+pub(crate) const LONGEST_KEY: usize = 255;
 /// Says that an answer is that of the first time.
 const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Paths whose bodies are too large to be held; they replace a whole thing, so doing them twice is doing them once.
-const STREAMED: [&str; 1] = ["/v1/isp/root"];
+pub(crate) const STREAMED: [&str; 1] = ["/v1/isp/root"];
 
 /// What a handler changed, for the audit chain: usually `{"before": …, "after": …}`.
 #[derive(Debug, Clone)]
@@ -198,13 +200,13 @@ fn replayed(answer: Answer) -> Response {
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let refused = || {
-        let sentence = "an idempotency key has 1 to 255 visible ASCII characters and is given once";
+        let sentence = format!("an idempotency key has 1 to {LONGEST_KEY} visible ASCII characters and is given once");
         ApiError::new(StatusCode::BAD_REQUEST, "idempotency-key-refused", sentence)
     };
     let mut given = headers.get_all(&KEY_HEADER).iter();
     let Some(first) = given.next() else { return Ok(None) };
     let text = first.to_str().map_err(|_| refused())?;
-    let good = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let good = (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if !good || given.next().is_some() {
         return Err(refused());
     }

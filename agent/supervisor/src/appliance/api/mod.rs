@@ -1,6 +1,7 @@
 //! The agent's API over HTTP: the paths of `tbi_api`, each a few lines around [`Appliance`]. Decides nothing but which status an error has.
 
 mod audit;
+mod document;
 mod isp;
 mod licences;
 mod machine;
@@ -18,6 +19,7 @@ use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, MetricsText, Shutdown};
 use utoipa::OpenApi;
 
+use self::document::{Changes, Problems};
 use super::node::Appliance;
 use super::trail::trail;
 
@@ -102,7 +104,8 @@ pub(crate) fn router(shared: Shared) -> Router {
         usage::acknowledge,
         machine::order_power
     ),
-    components(schemas(Problem, Progress))
+    components(schemas(Problem, Progress)),
+    modifiers(&Changes, &Problems)
 )]
 pub(crate) struct ApiDoc;
 
