@@ -119,9 +119,9 @@ fn every_get_answers(agent: &Agent) {
             };
             let Some(get) = methods.get("get").filter(|get| !asks(get)) else { continue };
             // Of the kind that the document promises.
-            let answered = match get["responses"]["200"]["content"]["text/plain"].is_object() {
-                true => socket.get_text(path).await.map(|_text| ()),
-                false => socket.get_json::<Value>(path).await.map(|_value| ()),
+            let answered = match get["responses"]["200"]["content"]["application/json"].is_object() {
+                true => socket.get_json::<Value>(path).await.map(|_value| ()),
+                false => socket.get_text(path).await.map(|_text| ()),
             };
             answered.unwrap_or_else(|error| panic!("{path}: {error}"));
         }
