@@ -14,7 +14,7 @@ use crate::{program, stand};
 /// written last.
 #[must_use]
 pub fn python(requirement: &str) -> PathBuf {
-    let programs = program("tbi-personas").parent().map(PathBuf::from).unwrap_or_default();
+    let programs = program("tbi-agent").parent().map(PathBuf::from).unwrap_or_default();
     let name = requirement.split_once("==").map_or(requirement, |(name, _version)| name);
     let home = programs.join("../tbi/python").join(name);
     let (python, marker) = (home.join("bin/python"), home.join(requirement));
