@@ -148,8 +148,14 @@ impl ReportArgs {
                 return Ok(if carried.reports == 0 { End::NothingToDo } else { End::Done });
             };
             if let Some(gap) = check::gap_before(carried.through, &report.ticks) {
-                let (from, to) = (gap.start(), gap.end());
-                progress(format_args!("Ticks {from} to {to} cannot be read on this box any more and are left out."));
+                let (from, to) = gap.into_inner();
+                // Unless another report has brought them meanwhile.
+                let standing: Usage = agent.get_json("/v1/usage").await?;
+                if standing.acknowledged < to {
+                    progress(format_args!(
+                        "Ticks {from} to {to} cannot be read on this box any more and are left out."
+                    ));
+                }
             }
             progress(format_args!("Reporting {} ticks, the last is {}.", report.ticks.len(), last.client_seq));
             let accepted = poster.post(&report).await?;
@@ -158,7 +164,7 @@ impl ReportArgs {
             let noted: Usage = agent.post_json("/v1/usage/acknowledgement", &Accepted { through }).await?;
             carried.ticks += report.ticks.iter().filter(|tick| tick.client_seq <= through).count() as u64;
             carried.reports += 1;
-            carried.through = through;
+            carried.through = through.max(noted.acknowledged);
             progress(format_args!("The endpoint has everything through {through} of {}.", noted.last));
         }
         Ok(End::MoreIsPending)

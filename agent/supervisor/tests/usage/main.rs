@@ -24,7 +24,7 @@ const ENDLESS: usize = 100;
 /// Counted before each kill: three reports of two at most.
 const TICKS: usize = 5;
 /// At least so many places to die at are tried.
-const PLACES: usize = 20;
+const PLACES: usize = 30;
 
 #[test]
 fn every_tick_is_reported_once() {
@@ -238,7 +238,7 @@ fn two_reports_at_once() {
     let both = [start(), start()];
     for child in both {
         let said = Said::of(&child.wait_with_output().unwrap());
-        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.code == Some(0) && !said.stderr.contains("cannot be read"), "{said:?}");
     }
     world.assert_all_is_there_once();
 }
