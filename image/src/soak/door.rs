@@ -40,15 +40,15 @@ pub(super) fn run(workspace: &Workspace, minutes: u64, programs: Option<&Path>) 
     let load = Load::steady(&stand, CLIENTS);
     let (began, mut memory) = (Instant::now(), Vec::new());
     let answers = load.watched(&steady_words(EACH, time), time, || {
-        memory.push(stand.memory_kb()?.0);
+        memory.push(stand.door().memory_kb()?.0);
         if memory.len() % 120 == 0 {
-            say(&format!("{:>5} s  {:.1} MB", began.elapsed().as_secs(), mb(stand.memory_kb()?.0)));
+            say(&format!("{:>5} s  {:.1} MB", began.elapsed().as_secs(), mb(stand.door().memory_kb()?.0)));
         }
         Ok(())
     })?;
     let offered = f64::from(CLIENTS * EACH) * time.as_secs_f64();
     let Growth { early_kb, late_kb, stable } = growth(&memory)?;
-    let (_now, most) = stand.memory_kb()?;
+    let (_now, most) = stand.door().memory_kb()?;
     let bad = answers.requests - answers.good;
     print(&format!(
         "{} of {offered:.0} requests answered, {bad} of them other than 2xx\n\

@@ -40,7 +40,7 @@ pub(super) const ALL: [Measurement; 4] = [
 /// The daemon's trivial endpoint through the door; nginx has the same path.
 fn constant(stage: &Stage, protocol: Protocol, streams: u32) -> Load {
     let paths = vec![format!("/api/v1/{}/constant", DAEMONS[0])];
-    Load { target: stage.stand.through(), protocol, connections: 50, streams, paths, headers: Vec::new() }
+    Load { target: stage.stand.door().target(), protocol, connections: 50, streams, paths, headers: Vec::new() }
 }
 
 fn beside_nginx(stage: &mut Stage, name: &str, protocol: Protocol, streams: u32) -> Result<Vec<Row>> {
@@ -49,7 +49,7 @@ fn beside_nginx(stage: &mut Stage, name: &str, protocol: Protocol, streams: u32)
     let peer = Load { target, ..ours.clone() };
     let mut rounds = Vec::new();
     for _ in 0..stage.rounds {
-        rounds.push((per_core(stage, &ours, stage.stand.door_pid())?, per_core(stage, &peer, nginx)?));
+        rounds.push((per_core(stage, &ours, stage.stand.door().process.pid())?, per_core(stage, &peer, nginx)?));
     }
     Ok(vec![Row::compare(name, "requests/s per core", "nginx", &rounds, Some(BESIDE_NGINX)).at_least()])
 }

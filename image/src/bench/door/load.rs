@@ -81,7 +81,7 @@ impl Load {
     pub(crate) fn steady(stand: &Stand, clients: u32) -> Self {
         let path = |rest: &str| format!("/api/v1/{}/{rest}", DAEMONS[0]);
         let paths = vec![path("constant"), path("items/17"), path("large")];
-        let (target, protocol) = (stand.through(), Protocol::H2);
+        let (target, protocol) = (stand.door().target(), Protocol::H2);
         Self { target, protocol, connections: clients, streams: OPEN_STREAMS, paths, headers: Vec::new() }
     }
 

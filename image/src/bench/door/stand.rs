@@ -16,7 +16,7 @@ use super::load::Target;
 use crate::bench::servers::{self, CLIENT_CORE, Process, SERVER_CORE};
 use crate::bench::{Home, wait};
 use crate::command::output_of;
-use crate::packages::search_path;
+use crate::packages::{is_root, search_path};
 use crate::run::civil_from_days;
 
 /// The names under which the door knows the daemon: two, so that it has something to route.
@@ -43,7 +43,7 @@ pub(crate) struct Stand {
 }
 
 /// A running door and how to ask it.
-pub(super) struct Door {
+pub(crate) struct Door {
     pub(super) process: Process,
     pub(super) port: u16,
     ca: PathBuf,
@@ -86,11 +86,17 @@ impl Stand {
         self.door.process.check()
     }
 
-    pub(super) fn door(&self) -> &Door {
+    pub(crate) fn door(&self) -> &Door {
         &self.door
     }
 
-    /// Another door before the same daemons, with the limit `burst` for one address within ten seconds.
+    /// Another door before the same daemons, whom nobody asked anything yet; the token is good there, too.
+    pub(super) fn another_door(&self, name: &str) -> Result<Door> {
+        let door = start_door(&self.programs, &self.home.path, name, NO_LIMIT)?;
+        Ok(Door { token: self.door.token.clone(), ..door })
+    }
+
+    /// Another door, with the limit `burst` for one address within ten seconds.
     pub(super) fn limited_door(&self, burst: u32) -> Result<Door> {
         start_door(&self.programs, &self.home.path, "limited", burst)
     }
@@ -98,11 +104,6 @@ impl Stand {
     /// The path for a file that load tools write.
     pub(super) fn log_file(&self) -> PathBuf {
         self.home.path.join("requests.log")
-    }
-
-    /// What requests through the door go to.
-    pub(super) fn through(&self) -> Target {
-        Target::Tls { port: self.door.port, token: Some(self.door.token.clone()) }
     }
 
     /// The same daemon without anything before it.
@@ -116,14 +117,17 @@ impl Stand {
         nginx.process.check()?;
         Ok((nginx.process.pid(), Target::Tls { port: nginx.port, token: None }))
     }
+}
 
-    pub(super) fn door_pid(&self) -> u32 {
-        self.door.process.pid()
+impl Door {
+    /// What requests through it go to.
+    pub(super) fn target(&self) -> Target {
+        Target::Tls { port: self.port, token: Some(self.token.clone()) }
     }
 
     /// Memory of the door that is resident now and was at most, kB.
     pub(crate) fn memory_kb(&self) -> Result<(u64, u64)> {
-        let path = format!("/proc/{}/status", self.door.process.pid());
+        let path = format!("/proc/{}/status", self.process.pid());
         let status = fs::read_to_string(&path).with_context(|| format!("{path}: the door has ended"))?;
         let field = |name: &str| field_kb(&status, name).with_context(|| format!("{path} lacks {name}"));
         Ok((field("VmRSS:")?, field("VmHWM:")?))
@@ -132,19 +136,17 @@ impl Stand {
     /// TCP connections to the door that are established, as the kernel counts them.
     pub(super) fn connections(&self) -> Result<usize> {
         let table = fs::read_to_string("/proc/net/tcp").context("/proc/net/tcp cannot be read")?;
-        Ok(established(&table, self.door.port))
+        Ok(established(&table, self.port))
     }
-}
 
-impl Door {
     pub(super) fn url(&self, path: &str) -> String {
         format!("https://127.0.0.1:{}{path}", self.port)
     }
 
-    /// curl with this door's CA, quiet, from `source`, with `words`; what it printed.
-    pub(super) fn curl(&self, source: &str, words: &[&str]) -> Result<String> {
+    /// curl with this door's CA, quiet, with `words`; what it printed.
+    pub(super) fn curl(&self, words: &[&str]) -> Result<String> {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--max-time", "20", "--interface", source, "--cacert"]).arg(&self.ca);
+        curl.args(["--silent", "--show-error", "--max-time", "20", "--cacert"]).arg(&self.ca);
         output_of(curl.args(words))
     }
 
@@ -158,7 +160,7 @@ impl Door {
         let body = body.to_string();
         let url = self.url(path);
         let request = ["--write-out", "\n%{http_code}", "--header", "content-type: application/json", "--data", &body];
-        let said = self.curl("127.0.0.1", &[&request, words, &[&url]].concat())?;
+        let said = self.curl(&[&request, words, &[&url]].concat())?;
         let (answer, status) = said.rsplit_once('\n').context("curl did not say the status")?;
         let answer: Value = serde_json::from_str(answer).unwrap_or(Value::Null);
         if !status.starts_with('2') {
@@ -203,7 +205,7 @@ fn start_door(programs: &Path, home: &Path, name: &str, burst: u32) -> Result<Do
     wait::until("", START, || {
         door.process.check()?;
         // The agent is not ready without the services of an appliance; that every daemon was heard is what is needed.
-        match door.curl("127.0.0.1", &["--fail", &door.url("/health/startup")]) {
+        match door.curl(&["--fail", &door.url("/health/startup")]) {
             Ok(_heard) => Ok(Some(())),
             Err(error) => {
                 last = format!("{error:#}");
@@ -226,7 +228,8 @@ fn make_token(door: &Door, home: &Path) -> Result<String> {
     let csrf = format!("x-tbi-csrf: {}", session["csrf"].as_str().context("the login gave no token for changes")?);
     let origin = format!("origin: {}", door.url(""));
     let order = json!({"label": "bench", "scopes": ["read"], "expires": tomorrow()?});
-    let words = ["--cookie", &jar, "--header", &csrf, "--header", &origin, "--header", "sec-fetch-site: same-origin"];
+    // Over HTTP/1.1: the door compares the origin with the field Host, which HTTP/2 has not.
+    let words = ["--http1.1", "--cookie", &jar, "--header", &csrf, "--header", &origin];
     let made = door.ask(&words, "/api/v1/access/tokens", &order)?;
     Ok(made["secret"].as_str().context("the door gave no token")?.to_owned())
 }
@@ -242,8 +245,10 @@ fn tomorrow() -> Result<String> {
 fn start_nginx(home: &Path) -> Result<Nginx> {
     let port = servers::free_port()?;
     let conf = home.join("nginx-door.conf");
+    // Started by root its worker would be somebody whom the daemon's socket lets in as little as anybody.
+    let user = if is_root() { "user root; " } else { "" };
     let text = format!(
-        "daemon off; worker_processes 1; pid {home}/nginx-door.pid; error_log stderr error;
+        "{user}daemon off; worker_processes 1; pid {home}/nginx-door.pid; error_log stderr crit;
 events {{ worker_connections 8192; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 300s;
