@@ -61,8 +61,8 @@ fn constant(daemon: &str) -> String {
 }
 
 /// Connections come a thousand a second, and each asks when it comes, after ten seconds and after twenty; so for ten seconds all are open and
-/// idle but for a thousand requests a second, and each must still answer after it lay idle. A door of its own, because memory that other
-/// measurements made it take would count.
+/// idle but for a thousand requests a second, and each must still answer after it lay idle. A door of its own, because memory that the load
+/// of other measurements made it take would count.
 fn held(stage: &mut Stage, name: &str, protocol: Protocol) -> Result<Vec<Row>> {
     let words = ["-r", "1000", "-n", "30000", "--rps=0.1"].map(str::to_owned);
     let door = stage.stand.another_door(protocol.name())?;

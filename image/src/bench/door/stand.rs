@@ -90,9 +90,11 @@ impl Stand {
         &self.door
     }
 
-    /// Another door before the same daemons, whom nobody asked anything yet; the token is good there, too.
+    /// Another door before the same daemons, that carried no load yet; the token is good there, too. Somebody logged in, as at every door that
+    /// is in use: hashing a password takes memory that stays with the process.
     pub(super) fn another_door(&self, name: &str) -> Result<Door> {
         let door = start_door(&self.programs, &self.home.path, name, NO_LIMIT)?;
+        log_in(&door, &self.home.path.join("cookies"))?;
         Ok(Door { token: self.door.token.clone(), ..door })
     }
 
@@ -222,9 +224,8 @@ fn make_token(door: &Door, home: &Path) -> Result<String> {
     let claim = json!({"claim_code": CLAIM_CODE, "account": ACCOUNT, "password": PASSWORD});
     door.ask(&[], "/api/v1/access/first-administrator", &claim)?;
     let jar = home.join("cookies");
+    let session = log_in(door, &jar)?;
     let jar = jar.to_string_lossy();
-    let login = json!({"account": ACCOUNT, "password": PASSWORD});
-    let session = door.ask(&["--cookie-jar", &jar], "/api/v1/access/login", &login)?;
     let csrf = format!("x-tbi-csrf: {}", session["csrf"].as_str().context("the login gave no token for changes")?);
     let origin = format!("origin: {}", door.url(""));
     let order = json!({"label": "bench", "scopes": ["read"], "expires": tomorrow()?});
@@ -232,6 +233,12 @@ fn make_token(door: &Door, home: &Path) -> Result<String> {
     let words = ["--http1.1", "--cookie", &jar, "--header", &csrf, "--header", &origin];
     let made = door.ask(&words, "/api/v1/access/tokens", &order)?;
     Ok(made["secret"].as_str().context("the door gave no token")?.to_owned())
+}
+
+/// A new session, whose cookie goes into `jar`; what the door says of it.
+fn log_in(door: &Door, jar: &Path) -> Result<Value> {
+    let login = json!({"account": ACCOUNT, "password": PASSWORD});
+    door.ask(&["--cookie-jar", &jar.to_string_lossy()], "/api/v1/access/login", &login)
 }
 
 /// Midnight, UTC, at least a day from now.
