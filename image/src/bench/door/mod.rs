@@ -127,9 +127,12 @@ impl Door {
             say(measurement.name);
             // A door that ended has no further figures; that is said once for each of them.
             let measured = stage.stand.check().and_then(|()| (measurement.measure)(&mut stage));
-            rows.extend(measured.unwrap_or_else(|error| {
-                vec![Row::missing(measurement.name, "-", None, Some(0.0), format!("{error:#}"))]
-            }));
+            // What was not measured meets none of its bars.
+            let missing = |error: anyhow::Error| Row {
+                met: Some(false),
+                ..Row::missing(measurement.name, "-", None, None, format!("{error:#}"))
+            };
+            rows.extend(measured.unwrap_or_else(|error| vec![missing(error)]));
         }
         Ok(rows)
     }

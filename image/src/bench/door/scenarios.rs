@@ -82,7 +82,11 @@ fn held(stage: &mut Stage, name: &str, protocol: Protocol) -> Result<Vec<Row>> {
     }
     if answers.good < answers.requests {
         let missing = answers.requests - answers.good;
-        bail!("{missing} of {} requests on held connections were not answered", answers.requests);
+        bail!(
+            "{missing} of {} requests on held connections were not answered; the door counts: {}",
+            answers.requests,
+            door.refusals().unwrap_or_else(|error| format!("{error:#}"))
+        );
     }
     let closed = mb(door.memory_kb()?.0);
     let note = format!(

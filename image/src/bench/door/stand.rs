@@ -152,6 +152,14 @@ impl Door {
         output_of(curl.args(words))
     }
 
+    /// Its own numbers of connections and handshakes, for whoever looks for the reason why something was not answered.
+    pub(super) fn refusals(&self) -> Result<String> {
+        let metrics = self.curl(&["--fail", "--header", &self.authorization(), &self.url("/metrics")])?;
+        let told = ["tbi_door_connections_refused", "tbi_door_handshakes_failed", "tbi_door_connections_total"];
+        let lines = metrics.lines().filter(|line| told.iter().any(|name| line.starts_with(name)));
+        Ok(lines.collect::<Vec<_>>().join(", "))
+    }
+
     /// Header with the token.
     pub(super) fn authorization(&self) -> String {
         bearer(&self.token)
