@@ -88,6 +88,9 @@ pub(crate) const PEERS: &[Tool] = &[
     tool("bash", "bash"),
 ];
 
+/// What `bench door` needs besides.
+pub(crate) const DOOR: &[Tool] = &[tool("curl", "curl"), tool("setpriv", "util-linux")];
+
 /// Installs what is missing of `groups`.
 pub(crate) fn ensure(groups: &[&[Tool]]) -> Result<()> {
     let places = places();

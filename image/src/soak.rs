@@ -2,7 +2,10 @@
 //!
 //! A campaign is a question `lab-probe` asks in a lab, or a fuzzer; both are also part of the tests, with shorter lengths.
 
+mod door;
+
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +24,7 @@ const FUZZ_HOME: &str = "tests/fuzz";
 #[command(after_help = "Examples:
   cargo tbi soak --list
   cargo tbi soak interception --connections 100000
+  cargo tbi soak door
   cargo tbi soak fuzz --minutes 60")]
 pub(crate) struct Soak {
     /// Which campaign.
@@ -32,25 +36,32 @@ pub(crate) struct Soak {
     /// Connections for each behaviour of the practice DUT (interception).
     #[arg(long, default_value_t = 100_000)]
     connections: u64,
-    /// Minutes for each fuzz target (fuzz).
+    /// Minutes for each fuzz target (fuzz), or of steady load (door).
     // To libFuzzer 0 means for ever.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_080))]
     minutes: u64,
+    /// Directory with the programs to load, built already; nothing is built then (door).
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Campaign {
     Interception,
+    Door,
     Fuzz,
 }
 
 impl Campaign {
-    const ALL: [Campaign; 2] = [Campaign::Interception, Campaign::Fuzz];
+    const ALL: [Campaign; 3] = [Campaign::Interception, Campaign::Door, Campaign::Fuzz];
 
     fn line(self) -> &'static str {
         match self {
             Campaign::Interception => {
                 "interception  every behaviour of the practice DUT, --connections each: not one connection misclassified\n"
+            }
+            Campaign::Door => {
+                "door          steady load through the front door, --minutes: every request answered, its memory stable\n"
             }
             Campaign::Fuzz => {
                 "fuzz          every parser of ours, --minutes each (needs the nightly toolchain and cargo-fuzz)\n"
@@ -67,6 +78,7 @@ impl Soak {
                 let workspace = Workspace::find()?;
                 match campaign {
                     Campaign::Interception => interception(&workspace, self.connections),
+                    Campaign::Door => door::run(&workspace, self.minutes, self.programs.as_deref()),
                     Campaign::Fuzz => fuzz(&workspace, self.minutes),
                 }
             }

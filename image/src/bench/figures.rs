@@ -22,6 +22,8 @@ pub(super) enum Section {
     Programs,
     /// The image beside a bare Debian.
     Image,
+    /// The front door beside nginx, and its scenarios.
+    Door,
 }
 
 impl Section {
@@ -30,6 +32,7 @@ impl Section {
         match self {
             Section::Programs => None,
             Section::Image => Some("## The image"),
+            Section::Door => Some("## The front door"),
         }
     }
 }

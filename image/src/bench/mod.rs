@@ -1,6 +1,7 @@
 //! `cargo tbi bench`: what our programs cost beside well-known ones, side by side in one run on the same two cores.
 //!
-//! `cargo tbi bench image` is another measurement, of the appliance's image, in a module of its own.
+//! `cargo tbi bench image` and `cargo tbi bench door` are other measurements, of the appliance's image and of its front door, in modules of
+//! their own.
 //!
 //! It measures processor time per request, which does not depend on who waits for whom, in rounds that alternate between ours and the
 //! peer's, so that a machine that slows down slows both. It says nothing of what any firewall costs.
@@ -9,6 +10,7 @@ mod api;
 mod clients;
 mod contests;
 mod cpu;
+pub(crate) mod door;
 mod figures;
 mod image;
 mod machine;
@@ -48,6 +50,7 @@ Exit codes: 0 every bar met, 1 a bar missed, 2 something could not be measured.
 Examples:
   cargo tbi bench
   cargo tbi bench --only h3 --seconds 2 --rounds 1
+  cargo tbi bench door            the front door beside nginx, and its scenarios
   cargo tbi bench image           size, start and memory of the appliance"
 )]
 pub(crate) struct Bench {
@@ -70,14 +73,17 @@ pub(crate) struct Bench {
 /// What else is measured.
 #[derive(Subcommand)]
 enum Other {
+    Door(door::Door),
     Image(image::Image),
 }
 
 impl Bench {
     /// Measures everything asked for and writes it down.
     pub(crate) fn run(self) -> Result<ExitCode> {
-        if let Some(Other::Image(image)) = &self.other {
-            return image.run();
+        match &self.other {
+            Some(Other::Door(door)) => return door.run(),
+            Some(Other::Image(image)) => return image.run(),
+            None => {}
         }
         if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
             bail!("bench needs two cores, one for the server and one for the client");

@@ -119,7 +119,7 @@ pub(super) fn wait_ready(process: &mut Process, socket: &Path) -> Result<()> {
     .with_context(|| format!("{} did not get ready: {last}", process.name))
 }
 
-fn wait_listening(process: &mut Process, port: u16) -> Result<()> {
+pub(super) fn wait_listening(process: &mut Process, port: u16) -> Result<()> {
     wait::until(&format!("{} did not listen", process.name), START, || {
         process.check()?;
         Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok().map(|_| ()))
@@ -127,7 +127,7 @@ fn wait_listening(process: &mut Process, port: u16) -> Result<()> {
 }
 
 /// A port nobody uses now, for TCP and UDP.
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback")?.local_addr()?.port())
 }
 

@@ -17,6 +17,9 @@ pub(super) struct Row {
     pub(super) ratio: Option<f64>,
     /// Highest ratio (highest value where there is no peer) that is good enough; `None` where nothing is promised.
     pub(super) bar: Option<f64>,
+    /// The bar is the lowest instead: more is better.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) at_least: bool,
     pub(super) met: Option<bool>,
     /// Why a figure is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,6 +45,7 @@ impl Row {
             peer_name: Some(peer_name),
             ratio,
             bar,
+            at_least: false,
             met: bar.and_then(|bar| Some(ratio? <= bar)),
             note: None,
         }
@@ -51,7 +55,30 @@ impl Row {
     pub(super) fn absolute(name: String, unit: &'static str, values: Vec<f64>, bar: f64) -> Self {
         let ours = median(values);
         let met = ours.map(|ours| ours <= bar);
-        Self { name, unit, ours, peer: None, peer_name: None, ratio: None, bar: Some(bar), met, note: None }
+        Self {
+            name,
+            unit,
+            ours,
+            peer: None,
+            peer_name: None,
+            ratio: None,
+            bar: Some(bar),
+            at_least: false,
+            met,
+            note: None,
+        }
+    }
+
+    /// The same figures where more is better, so that the bar is the lowest that is good enough.
+    pub(super) fn at_least(self) -> Self {
+        let met = self.bar.and_then(|bar| Some(self.ratio.or(self.ours)? >= bar));
+        // A figure that is missing still meets no bar.
+        Self { met: met.or(self.met), at_least: true, ..self }
+    }
+
+    /// The same figures with a word on how they came to be.
+    pub(super) fn noted(self, note: String) -> Self {
+        Self { note: Some(note), ..self }
     }
 
     /// A figure that could not be had, and why.
@@ -71,6 +98,7 @@ impl Row {
             peer_name,
             ratio: None,
             bar,
+            at_least: false,
             met: bar.map(|_| false),
             note: Some(note),
         }
@@ -103,7 +131,13 @@ pub(super) fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
-fn verdict(row: &Row) -> &'static str {
+/// The bar as it is read.
+pub(super) fn bar(row: &Row) -> String {
+    let sign = if row.at_least && row.bar.is_some() { ">= " } else { "" };
+    format!("{sign}{}", number(row.bar, 2))
+}
+
+pub(super) fn verdict(row: &Row) -> &'static str {
     match row.met {
         Some(true) => "met",
         Some(false) => "NOT MET",
@@ -114,19 +148,19 @@ fn verdict(row: &Row) -> &'static str {
 /// The table for the screen.
 pub(super) fn text(rows: &[Row]) -> String {
     let mut out = format!(
-        "{:<44} {:>9} {:>9} {:<16} {:>6} {:>6}  \n",
+        "{:<44} {:>9} {:>9} {:<16} {:>6} {:>7}  \n",
         "name (CPU in us, one core each side)", "ours", "peer", "", "ratio", "bar"
     );
     for row in rows {
         let _infallible = writeln!(
             out,
-            "{:<44} {:>9} {:>9} {:<16} {:>6} {:>6}  {}",
+            "{:<44} {:>9} {:>9} {:<16} {:>6} {:>7}  {}",
             row.name,
             number(row.ours, 1),
             number(row.peer, 1),
             row.peer_name.unwrap_or_default(),
             number(row.ratio, 2),
-            number(row.bar, 2),
+            bar(row),
             verdict(row)
         );
         if let Some(note) = &row.note {
@@ -170,7 +204,7 @@ checks its class; wrk and h2load verify nothing. A bar is what this project prom
             number(row.peer, 1),
             row.peer_name.unwrap_or_default(),
             number(row.ratio, 2),
-            number(row.bar, 2),
+            bar(row),
             verdict(row),
             row.note.as_ref().map(|note| format!(" {note}")).unwrap_or_default()
         );
@@ -187,6 +221,14 @@ mod tests {
         let row = Row::compare("x", "us", "wrk", &[(8.0, 10.0), (7.0, 10.0), (40.0, 10.0)], Some(0.8));
         assert_eq!((row.ours, row.ratio, row.met), (Some(8.0), Some(0.8), Some(true)));
         assert_eq!(median(vec![1.0, 3.0]), Some(2.0));
+    }
+
+    #[test]
+    fn where_more_is_better_the_bar_is_the_lowest() {
+        let row = |peer| Row::compare("x", "requests/s per core", "nginx", &[(6.0, peer)], Some(0.7)).at_least();
+        assert_eq!((row(8.0).met, row(9.0).met), (Some(true), Some(false)));
+        assert!(text(&[row(9.0)]).contains(">= 0.70"));
+        assert_eq!(Row::missing("x", "us", None, Some(0.7), String::new()).at_least().met, Some(false));
     }
 
     #[test]
