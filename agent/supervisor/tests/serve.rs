@@ -123,7 +123,9 @@ fn every_get_answers(agent: &Agent) {
                 true => socket.get_json::<Value>(path).await.map(|_value| ()),
                 false => socket.get_text(path).await.map(|_text| ()),
             };
-            answered.unwrap_or_else(|error| panic!("{path}: {error}"));
+            // Ticks that cannot be read are no ticks, so this one path says that instead of giving an empty list.
+            let broken = answered.as_ref().is_err_and(|error| error.code() == Some("meter-broken"));
+            assert!(answered.is_ok() || (broken && path == "/v1/usage/pending"), "{path}: {answered:?}");
         }
         for path in ["/metrics", "/health/live", "/health/startup"] {
             socket.get_text(path).await.unwrap();
