@@ -79,7 +79,10 @@ fn the_epoch_grows_with_what_ends_sessions_and_with_nothing_else() {
     change(&mut ledger, AccountChange { password: Some("$argon2id$bob2".to_owned()), ..any() });
     change(&mut ledger, AccountChange { second_factor: factor("JBSWY3DP"), ..any() });
     let account = change(&mut ledger, AccountChange { recovery: Some(vec!["h1".into(), "h2".into()]), ..any() });
-    assert_eq!((epoch(&ledger), account.last_login), (5, Some(now())));
+    // Whoever makes new codes stays logged in.
+    assert_eq!((epoch(&ledger), account.last_login), (4, Some(now())));
+    change(&mut ledger, AccountChange { end_sessions: true, ..any() });
+    assert_eq!(epoch(&ledger), 5);
     assert_eq!(account.password_changed, Some(now()));
 }
 
