@@ -1,9 +1,10 @@
 //! The load tools nobody here wrote: wrk for HTTP/1.1 as fast as it goes, h2load for HTTP/2, for every fixed rate and for many connections.
 //!
-//! A fixed rate is offered whatever comes back (open loop): each client of h2load has few requests a second, so that it never waits for an
-//! answer before it asks again, and a run in which requests were held back all the same is an error, not a figure. Each client asks
-//! every 20 ms or less often, because h2load's clock ticks every 10 ms and would send bursts at higher rates. Every answer other than 2xx is
-//! an error, unless the caller wants to count them.
+//! A fixed rate is meant to be offered whatever comes back (open loop), from many clients with few requests a second each: one every 20 ms or
+//! less often, because h2load's clock ticks every 10 ms and would send bursts at higher rates. Over HTTP/2 a client has streams enough never
+//! to wait. Over HTTP/1.1, which is also how the daemon's socket is asked, it has one request in flight, and one that is due while an answer
+//! is slower than 20 ms goes out late, with a delay that no answer time shows. A run in which one in twenty was not sent at all is an error,
+//! not a figure. Every answer other than 2xx is an error, unless the caller wants to count them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

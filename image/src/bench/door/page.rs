@@ -21,7 +21,8 @@ kernel, of the door or of nginx, median of {} rounds of {} s that alternate; the
 
 Added latency is a percentile through the door less the same percentile of the same requests at the same rate, asked directly at the daemon's
 socket in plain HTTP/1.1, both under a fixed rate (h2load `--rps`); half load is half of the requests/s that 50 connections reach with the
-same two cores. Other times are whole. A bar is what this project promises.
+same two cores. Over HTTP/1.1 a connection has one request in flight, so answers slower than 20 ms delay what comes after them unseen. Other
+times are whole. A bar is what this project promises.
 
 | name | unit | ours | peer | | ratio | bar | | |
 |---|---|---:|---:|---|---:|---:|---|---|
