@@ -56,11 +56,12 @@ impl ServeArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         tbi_daemon::init_tracing("tbi-agent", &self.daemon.log);
         // The socket first: whoever connects waits in its queue while the rest is opened.
-        let listener = match Listener::named(AGENT_UNIT, None)? {
-            Some(listener) => listener,
-            None => self.daemon.listener()?,
+        let [listener, access] = Listener::handed_over([AGENT_UNIT, ACCESS_UNIT])?;
+        let listener = listener.map_or_else(|| self.daemon.listener(), Ok)?;
+        let access = match access {
+            Some(access) => Some(access),
+            None => self.access_socket.as_deref().map(Listener::bind).transpose()?,
         };
-        let access = Listener::named(ACCESS_UNIT, self.access_socket.as_deref())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)

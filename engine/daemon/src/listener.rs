@@ -60,20 +60,22 @@ impl Listener {
         Self::bind(path.ok_or(ListenError::None)?)
     }
 
-    /// The socket systemd handed over under this name (`LISTEN_FDNAMES`, sd_listen_fds_with_names(3): the socket unit's name when the unit
-    /// gives no other), else a new one at `path`; `None` when there is neither.
+    /// The sockets systemd handed over under these names (`LISTEN_FDNAMES`, sd_listen_fds_with_names(3): the socket unit's name when the
+    /// unit gives no other), `None` for each that it did not. All at once, because the environment tells of them only once.
     ///
     /// # Errors
     /// See [`ListenError`].
-    pub fn named(name: &str, path: Option<&Path>) -> Result<Option<Self>, ListenError> {
-        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        if let Some(index) = names.split(':').position(|handed_over| handed_over == name)
-            && let Some(socket) =
-                listenfd::ListenFd::from_env().take_unix_listener(index).map_err(ListenError::Activation)?
-        {
-            return Ok(Some(Self { socket, owned_path: None }));
+    pub fn handed_over<const N: usize>(names: [&str; N]) -> Result<[Option<Self>; N], ListenError> {
+        let given = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut handed = listenfd::ListenFd::from_env();
+        let mut found = [const { None }; N];
+        for (place, name) in found.iter_mut().zip(names) {
+            if let Some(index) = given.split(':').position(|given| given == name) {
+                let socket = handed.take_unix_listener(index).map_err(ListenError::Activation)?;
+                *place = socket.map(|socket| Self { socket, owned_path: None });
+            }
         }
-        path.map(Self::bind).transpose()
+        Ok(found)
     }
 
     /// A new socket at `path` with mode 0660; parent directories are made, a stale socket file is removed.
