@@ -23,7 +23,6 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod watchdog;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

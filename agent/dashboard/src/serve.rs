@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tbi_daemon::{Shutdown, notify};
+use tbi_daemon::{Shutdown, life_signs, notify};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -25,7 +25,6 @@ use crate::listen::Sockets;
 use crate::quic;
 use crate::registry::{Configured, Daemon, keep};
 use crate::tls::{self, Tls, TlsError};
-use crate::watchdog::life_signs;
 
 /// What is still open after this is cut. Below the five seconds that stopping may take.
 const DRAIN: Duration = Duration::from_secs(4);

@@ -46,3 +46,4 @@ pub use problem::{ApiError, ApiJson, problem};
 pub use server::{BODY_LIMIT, CORRELATION_HEADER, DRAIN_DEADLINE, ServeError, serve, serve_beside};
 pub use shutdown::Shutdown;
 pub use sse::{BYE, HEARTBEAT, sse};
+pub use watchdog::life_signs;

@@ -19,7 +19,7 @@ fn wanted(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duratio
 
 /// Sends `WATCHDOG=1` at half the wanted interval, for ever; does nothing, for ever, when no watchdog is set. Poll it in the task whose
 /// turning is to be shown.
-pub(crate) async fn life_signs() {
+pub async fn life_signs() {
     let variable = |name: &str| std::env::var(name).ok();
     let wanted = wanted(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id());
     let Some(wanted) = wanted else { return std::future::pending().await };

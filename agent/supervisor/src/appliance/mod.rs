@@ -4,8 +4,12 @@
 //!  sysfs, procfs, efivars ─▶ sysfs ─▶ hardware, boot, nic ─┐
 //!  ledger, settings.json ──▶ memory ──▶ settings ──────────┼─▶ health, capabilities (pure) ─▶ node ─▶ api ─▶ socket
 //!  disk, clock, outcomes ──▶ observe ──────────────────────┘                                   ▲
-//!                                     runs, workloads, power, reapply (traits of seams) ───────┘
+//!                                     runs, workloads, power, reapply (traits of seams) ───────┤
+//!  audit chain, licences, usage, backups ─▶ books, meter, upkeep ─────────────────────────────┘
 //! ```
+//!
+//! [`access`] answers the dashboard on a socket of its own; [`trail`] stands around every change of [`api`]; [`permit`] is asked by the run
+//! driver, and by nobody else, whether a run may start.
 //!
 //! Invariant: the API answers whatever is broken. A database that is corrupt, a disk that is full, a card that is missing and a topology
 //! that is wrong are sentences in its health, never a reason not to start.

@@ -8,14 +8,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::json;
-use tbi_api::access::{By, Role};
+use tbi_api::access::Role;
 use tbi_bench::plan::Plan;
 use tbi_bench::record::Authorization;
-use tbi_ledger::audit::NewEntry;
 use tbi_ledger::spool::NewTick;
 use tbi_ledger::{Hash, Ledger, LedgerError, Policy, Refused, Request as Asked, Run as Row, Signer};
 
 use super::node::{Appliance, Lost};
+use super::trail::entry;
 use crate::run::authorize::{Authorizer, Finished, Request};
 use crate::run::planned;
 
@@ -159,25 +159,6 @@ fn book(ledger: &mut Ledger, key: &dyn Signer, finished: &Finished) -> Result<()
         ledger.checkpoint(key, now)?;
         Ok(())
     })
-}
-
-fn entry<'a>(
-    by: &'a By,
-    action: &'a str,
-    target: &'a str,
-    outcome: &'a str,
-    detail: &'a serde_json::Value,
-) -> NewEntry<'a> {
-    NewEntry {
-        actor: &by.actor,
-        role: by.role.map_or("none", Role::as_str),
-        source: &by.source,
-        action,
-        target,
-        outcome,
-        detail,
-        correlation: &by.correlation_id,
-    }
 }
 
 impl From<Lost> for Refused {

@@ -50,6 +50,26 @@ pub(crate) fn by(headers: &HeaderMap) -> By {
     }
 }
 
+/// An entry of what somebody did.
+pub(crate) fn entry<'a>(
+    by: &'a By,
+    action: &'a str,
+    target: &'a str,
+    outcome: &'a str,
+    detail: &'a Value,
+) -> NewEntry<'a> {
+    NewEntry {
+        actor: &by.actor,
+        role: by.role.map_or("none", Role::as_str),
+        source: &by.source,
+        action,
+        target,
+        outcome,
+        detail,
+        correlation: &by.correlation_id,
+    }
+}
+
 /// The problem of a database that failed.
 pub(crate) fn database(error: &LedgerError) -> ApiError {
     let (status, code) = match error {
@@ -98,16 +118,7 @@ async fn follow(appliance: &Appliance, template: &str, request: Request, next: N
     let mut detail = response.extensions().get::<Detail>().map_or_else(|| json!({}), |detail| detail.0.clone());
     detail["status"] = response.status().as_u16().into();
     let noted = appliance.ledger(move |ledger, key| {
-        let entry = NewEntry {
-            actor: &by.actor,
-            role: by.role.map_or("none", Role::as_str),
-            source: &by.source,
-            action: &action,
-            target: &path,
-            outcome,
-            detail: &detail,
-            correlation: &by.correlation_id,
-        };
+        let entry = entry(&by, &action, &path, outcome, &detail);
         ledger.append(&entry, key, Timestamp::now())
     });
     let noted = noted.await;

@@ -13,7 +13,8 @@ use tbi_daemon::ApiJson;
 use tbi_ledger::{Hash, Ledger, LedgerError, NewSession as NewSessionRow, NewToken as NewTokenRow};
 
 use super::accounts::found;
-use super::{AccessError, Answer, Shared, ask, change, entry, parsed, rows};
+use super::{AccessError, Answer, Shared, ask, change, parsed, rows};
+use crate::appliance::trail::entry;
 
 pub(super) async fn sessions(State(appliance): State<Shared>) -> Answer<Json<Vec<Session>>> {
     let alive = ask(&appliance, |ledger| {

@@ -21,13 +21,11 @@ use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tbi_api::access::By;
 use tbi_daemon::ApiError;
-use tbi_ledger::audit::NewEntry;
 use tbi_ledger::{Ledger, LedgerError};
 
 use super::node::{Appliance, Lost};
-use super::trail;
+use super::trail::{self, entry};
 
 /// Handlers share the appliance.
 type Shared = Arc<Appliance>;
@@ -156,19 +154,6 @@ async fn change<T: Send + 'static>(
         changed
     });
     changed.await.map_err(ApiError::from)
-}
-
-fn entry<'a>(by: &'a By, action: &'a str, target: &'a str, outcome: &'a str, detail: &'a Value) -> NewEntry<'a> {
-    NewEntry {
-        actor: &by.actor,
-        role: by.role.map_or("none", |role| role.as_str()),
-        source: &by.source,
-        action,
-        target,
-        outcome,
-        detail,
-        correlation: &by.correlation_id,
-    }
 }
 
 /// A word of a path that has to have a form.

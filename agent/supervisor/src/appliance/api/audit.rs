@@ -9,11 +9,10 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde_json::json;
-use tbi_api::access::Role;
 use tbi_api::audit::{Entry, Filter, Verification};
 use tbi_bench::control::Problem;
 use tbi_ledger::LedgerError;
-use tbi_ledger::audit::{AuditFilter, NewEntry};
+use tbi_ledger::audit::AuditFilter;
 use tokio::sync::mpsc;
 
 use super::{Answer, Shared};
@@ -83,16 +82,8 @@ pub(super) async fn export(State(shared): State<Shared>, headers: HeaderMap) -> 
     let appliance = std::sync::Arc::clone(&shared.appliance);
     let box_id = appliance.node().identity.node_id.clone();
     let begun = appliance.ledger(move |ledger, key| {
-        let entry = NewEntry {
-            actor: &by.actor,
-            role: by.role.map_or("none", Role::as_str),
-            source: &by.source,
-            action: "audit.export",
-            target: "/v1/audit/export",
-            outcome: "done",
-            detail: &json!({}),
-            correlation: &by.correlation_id,
-        };
+        let detail = json!({});
+        let entry = trail::entry(&by, "audit.export", "/v1/audit/export", "done", &detail);
         ledger.append(&entry, key, Timestamp::now())?;
         tbi_ledger::audit::Export::begin(ledger, &box_id, key)
     });
