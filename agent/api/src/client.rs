@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
+use http::HeaderName;
+use serde::Serialize;
+use serde_json::Value;
 use tbi_daemon::{ClientError, UnixClient};
 
+use crate::access::{ACTOR_HEADER, By, ROLE_HEADER, Role, SOURCE_HEADER};
 use crate::health::Health;
 use crate::node::Identity;
-use crate::power;
-use crate::runs::{Order, Run};
+use crate::runs::{self, Order, Outline, Run};
 use crate::settings::{Change, Snapshot, TopologyText};
 use crate::status::Status;
+use crate::{audit, power};
 
 /// Asks the agent behind a socket.
 #[derive(Debug, Clone)]
@@ -29,6 +33,16 @@ impl AgentClient {
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { socket: self.socket.with_timeout(timeout) }
+    }
+
+    /// The same, asking in the name of somebody whom the caller admitted.
+    #[must_use]
+    pub fn on_behalf_of(self, by: &By) -> Self {
+        let role = by.role.map_or("", Role::as_str);
+        let fields = [(ACTOR_HEADER, by.actor.as_str()), (ROLE_HEADER, role), (SOURCE_HEADER, by.source.as_str())];
+        let socket = self.socket.with_correlation_id(&by.correlation_id);
+        let said = fields.into_iter().filter(|(_name, value)| !value.is_empty());
+        Self { socket: said.fold(socket, |it, (name, value)| it.with_field(HeaderName::from_static(name), value)) }
     }
 
     /// What the console shows.
@@ -101,5 +115,68 @@ impl AgentClient {
     /// [`ClientError`].
     pub async fn run(&self, id: &str) -> Result<Run, ClientError> {
         self.socket.get_json(&format!("/v1/runs/{id}")).await
+    }
+
+    /// Runs, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn runs(&self, filter: &runs::Filter) -> Result<Vec<Run>, ClientError> {
+        self.socket.get_json(&asking("/v1/runs", filter)).await
+    }
+
+    /// What a run's record says in short.
+    ///
+    /// # Errors
+    /// [`ClientError`], code `not-written-yet` while it is under way.
+    pub async fn run_outline(&self, id: &str) -> Result<Outline, ClientError> {
+        self.socket.get_json(&format!("/v1/runs/{id}/outline")).await
+    }
+
+    /// Entries of the audit chain, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn audit(&self, filter: &audit::Filter) -> Result<Vec<audit::Entry>, ClientError> {
+        self.socket.get_json(&asking("/v1/audit", filter)).await
+    }
+
+    /// Looks through the whole audit chain.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn audit_verification(&self) -> Result<audit::Verification, ClientError> {
+        self.socket.get_json("/v1/audit/verification").await
+    }
+}
+
+/// A path with a filter as its query: what is absent in the filter is absent there.
+fn asking(path: &str, filter: &impl Serialize) -> String {
+    let fields = serde_json::to_value(filter).unwrap_or_default();
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        match value {
+            Value::Null => {}
+            Value::String(text) => drop(query.append_pair(name, text)),
+            other => drop(query.append_pair(name, &other.to_string())),
+        }
+    }
+    match query.finish() {
+        query if query.is_empty() => path.to_owned(),
+        query => format!("{path}?{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_becomes_a_query_that_nothing_in_it_can_break_out_of() {
+        assert_eq!(asking("/v1/runs", &runs::Filter::default()), "/v1/runs");
+        let filter = runs::Filter { name: Some("a&limit=5 #?/\u{e4}".to_owned()), ..runs::Filter::default() };
+        assert_eq!(asking("/v1/runs", &filter), "/v1/runs?name=a%26limit%3D5+%23%3F%2F%C3%A4");
+        let filter = audit::Filter { before: Some(7), limit: Some(50), ..audit::Filter::default() };
+        assert_eq!(asking("/v1/audit", &filter), "/v1/audit?before=7&limit=50");
     }
 }

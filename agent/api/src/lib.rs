@@ -26,6 +26,7 @@
 //! | `GET /v1/runs/{id}` | | [`runs::Run`] |
 //! | `DELETE /v1/runs/{id}` | | 202: will end `interrupted` |
 //! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), `bye` at its end |
+//! | `GET /v1/runs/{id}/outline` | | [`runs::Outline`]: the record without its measurements; 404 while there is none |
 //! | `GET /v1/runs/{id}/record` | | the run record (`run.json`) |
 //! | `GET /v1/runs/{id}/report` | | the report (HTML) |
 //! | `GET /v1/audit` | [`audit::Filter`] in the query | list of [`audit::Entry`], newest first |

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de};
+use tbi_bench::record::{Authorization, Tool, Verdict};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::preflight::Bypass;
@@ -82,6 +83,30 @@ impl RunState {
     }
 }
 
+/// A run's record without its measurements: what was planned, what allowed it, what it says as a whole. A record has tens of megabytes; this
+/// has some kilobytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RunOutline)]
+pub struct Outline {
+    /// Program that made the record.
+    #[schema(value_type = Object)]
+    pub tool: Tool,
+    /// Whether any claim may be made from it.
+    pub valid: bool,
+    /// Why not, and every caution a reader needs.
+    pub reasons: Vec<String>,
+    /// What it says as a whole.
+    #[schema(value_type = String)]
+    pub verdict: Verdict,
+    /// What allowed it; `None` where nothing has to.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default)]
+    pub authorization: Option<Authorization>,
+    /// The plan as resolved.
+    #[schema(value_type = Object)]
+    pub plan: serde_json::Value,
+}
+
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
@@ -153,6 +178,14 @@ pub struct States(Vec<RunState>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(usize);
 
+impl Limit {
+    /// `None` when it is none from 1 to [`MOST_IN_A_PAGE`].
+    #[must_use]
+    pub fn of(number: usize) -> Option<Self> {
+        (1..=MOST_IN_A_PAGE).contains(&number).then_some(Self(number))
+    }
+}
+
 /// A filter's word is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoFilter {
@@ -182,8 +215,7 @@ impl FromStr for Limit {
     type Err = NoFilter;
 
     fn from_str(text: &str) -> Result<Self, NoFilter> {
-        let number = text.parse().ok().filter(|number| (1..=MOST_IN_A_PAGE).contains(number));
-        number.map(Self).ok_or_else(|| NoFilter::Limit(text.to_owned()))
+        text.parse().ok().and_then(Self::of).ok_or_else(|| NoFilter::Limit(text.to_owned()))
     }
 }
 

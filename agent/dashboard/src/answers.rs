@@ -15,10 +15,9 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// On every answer, whatever it is.
-const ALWAYS: [(HeaderName, HeaderValue); 6] = [
+const ALWAYS: [(HeaderName, HeaderValue); 5] = [
     (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
     (
@@ -26,8 +25,10 @@ const ALWAYS: [(HeaderName, HeaderValue); 6] = [
         HeaderValue::from_static("camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"),
     ),
 ];
-/// A daemon may say otherwise of its own pages: a report carries its styles and pictures inside.
-const UNLESS_SAID: [(HeaderName, HeaderValue); 2] = [
+/// Pages may say otherwise: a report carries its styles and pictures inside, and a browser that sends no referrer calls the origin of a form
+/// `null` (Fetch, "append a request Origin header").
+const UNLESS_SAID: [(HeaderName, HeaderValue); 3] = [
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(

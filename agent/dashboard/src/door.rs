@@ -19,36 +19,25 @@ use crate::answers::{Answer, dress, later, problem, refusal};
 use crate::body::{AnswerBody, BodyError, Content, RequestBody};
 use crate::caps::Caps;
 use crate::certs::Certificates;
-use crate::gate::{Asked, Caller, Claims, Gate, Peer, Refusal};
+use crate::face::{Face, Reader};
+use crate::gate::{Asked, Caller, ChangeToken, Claims, Gate, Peer, Refusal};
 use crate::guard::head::{FIELD_LIMIT, HEAD_LIMIT, is_host};
 use crate::guard::{self, Refused, Verdict};
 use crate::limits::place;
+use crate::local::{Local, Mount, Table};
 use crate::measure::{Connections, Meter};
 use crate::own::{self, Documents};
 use crate::paths;
 use crate::proxy::{Asking, ProxyError, forward};
-use crate::registry::{Daemon, Found, MeterShelf, Operation, Routes, State, path_of};
-
-/// Operations of this process that are routed like a daemon's: under `/api/v1/NAME/`, with claims from their document. Handlers find
-/// [`Caller`] and [`Peer`] among the request's extensions.
-pub(crate) struct Local {
-    pub(crate) name: &'static str,
-    /// OpenAPI, its paths as the door has them.
-    pub(crate) document: serde_json::Value,
-    pub(crate) router: axum::Router,
-}
-
-/// Routes of the door's process with their numbers.
-struct Table {
-    routes: Routes,
-    meters: MeterShelf,
-}
+use crate::registry::{Daemon, Found, MeterShelf, Operation, State, path_of};
 
 /// Everything the request path needs.
 pub(crate) struct Door {
     gate: Arc<dyn Gate>,
     pub(crate) daemons: Vec<Arc<Daemon>>,
-    pub(crate) local: Option<Local>,
+    pub(crate) locals: Vec<(Local, Table)>,
+    /// Shows refusals to people.
+    face: Option<Arc<dyn Face>>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) documents: Documents,
     pub(crate) connections: Connections,
@@ -57,7 +46,6 @@ pub(crate) struct Door {
     pub(crate) stop: CancellationToken,
     alt_svc: Option<HeaderValue>,
     own: Table,
-    local_table: Option<Table>,
     nowhere: Arc<Meter>,
 }
 
@@ -89,18 +77,11 @@ enum Way<'a> {
     Daemon(&'a Arc<Daemon>, usize),
 }
 
-impl Table {
-    fn new(name: &str, document: &serde_json::Value) -> Self {
-        let meters = MeterShelf::new(name);
-        Self { routes: Routes::of_document(document, &meters), meters }
-    }
-}
-
 impl Door {
     pub(crate) fn new(
         gate: Arc<dyn Gate>,
         daemons: Vec<Arc<Daemon>>,
-        local: Option<Local>,
+        (locals, face): (Vec<Local>, Option<Arc<dyn Face>>),
         certificates: Arc<Certificates>,
         caps: Arc<Caps>,
         http3_port: Option<u16>,
@@ -115,15 +96,15 @@ impl Door {
             stop: CancellationToken::new(),
             alt_svc: http3_port.and_then(|port| HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok()),
             own: Table::new(own::NAME, &own::document()),
-            local_table: local.as_ref().map(|local| Table::new(local.name, &local.document)),
-            local,
+            locals: locals.into_iter().map(Table::beside).collect(),
+            face,
             nowhere: Meter::new(own::NAME, "", ""),
         }
     }
 
     /// Numbers of all operations, and of what was none.
     pub(crate) fn meters(&self) -> Vec<Arc<Meter>> {
-        let own = [Some(&self.own), self.local_table.as_ref()].into_iter().flatten().map(|table| &table.meters);
+        let own = [&self.own].into_iter().chain(self.locals.iter().map(|(_, table)| table)).map(|table| &table.meters);
         let shelves = own.chain(self.daemons.iter().map(|daemon| &daemon.meters));
         shelves.flat_map(MeterShelf::all).chain([Arc::clone(&self.nowhere)]).collect()
     }
@@ -137,6 +118,7 @@ impl Door {
         let (method, version) = (request.method().clone(), request.version());
         // Kept for the log; the request itself goes on to wherever it goes.
         let uri = request.uri().clone();
+        let reader = self.face.as_ref().and_then(|face| Some((face, Reader::of(&request, &client.peer, &id)?)));
         let mut meter = &self.nowhere;
         let found;
         let outcome = match self.find(&request, client) {
@@ -149,7 +131,11 @@ impl Door {
             }
             Err(refusal) => Err(self.counted_by_gate(&request, client, &id, *refusal).await),
         };
-        let mut answer = outcome.unwrap_or_else(problem);
+        let mut answer = match (outcome, reader) {
+            (Ok(answer), _) => answer,
+            (Err(refusal), Some((face, reader))) => face.refused(reader, refusal).await,
+            (Err(refusal), None) => problem(refusal),
+        };
         self.finish(&mut answer, &id, version);
         if method == Method::HEAD {
             *answer.body_mut() = AnswerBody::new(Content::Whole(None));
@@ -190,13 +176,11 @@ impl Door {
                 let found = view.routes.find_v1(rest, method);
                 (Way::Daemon(daemon, path.len() - rest.len()), found)
             }
-            Some((None, name, _)) => match (&self.local, &self.local_table) {
-                (Some(local), Some(table)) if local.name == name => {
-                    (Way::Local(local), table.routes.find(path, method))
-                }
-                _ => (Way::Own, Found::Nothing),
+            Some((None, name, _)) => self.local(Mount::Api, Some(name), path, method),
+            None => match self.own.routes.find(path, method) {
+                Found::Nothing => self.local(Mount::Pages, None, path, method),
+                found => (Way::Own, found),
             },
-            None => (Way::Own, self.own.routes.find(path, method)),
         };
         match found {
             Found::Operation(operation) => Ok((way, operation)),
@@ -215,6 +199,14 @@ impl Door {
         }
     }
 
+    fn local(&self, place: Mount, name: Option<&str>, path: &str, method: &Method) -> (Way<'_>, Found) {
+        let meant = |(local, _): &&(Local, Table)| local.place == place && name.is_none_or(|name| local.name == name);
+        match self.locals.iter().find(meant) {
+            Some((local, table)) => (Way::Local(local), table.routes.find(path, method)),
+            None => (Way::Own, Found::Nothing),
+        }
+    }
+
     fn named(&self, name: &str) -> Option<&Arc<Daemon>> {
         self.daemons.iter().find(|daemon| daemon.name == name)
     }
@@ -228,7 +220,7 @@ impl Door {
         refusal: Refusal,
     ) -> Refusal {
         let claims = Claims { public: true, roles: Vec::new(), step_up: false };
-        match self.admit(request, client, &claims, id).await {
+        match self.admit(request, client, &claims, ChangeToken::Header, id).await {
             Err(limited) if limited.status == StatusCode::TOO_MANY_REQUESTS => limited,
             Ok(_) | Err(_) => refusal,
         }
@@ -239,6 +231,7 @@ impl Door {
         request: &Request<RequestBody>,
         client: &Client,
         claims: &Claims,
+        token: ChangeToken,
         id: &HeaderValue,
     ) -> Result<Caller, Refusal> {
         let asked = Asked {
@@ -246,6 +239,7 @@ impl Door {
             headers: request.headers(),
             peer: &client.peer,
             claims,
+            token,
             correlation_id: id.to_str().unwrap_or_default(),
         };
         self.gate.admit(&asked).await
@@ -259,7 +253,11 @@ impl Door {
         operation: &Operation,
         id: &HeaderValue,
     ) -> Result<Answer, Refusal> {
-        let mut caller = self.admit(&request, client, &operation.claims, id).await?;
+        let token = match way {
+            Way::Local(local) if local.place == Mount::Pages => ChangeToken::Form,
+            Way::Local(_) | Way::Own | Way::Daemon(..) => ChangeToken::Header,
+        };
+        let mut caller = self.admit(&request, client, &operation.claims, token, id).await?;
         let more = std::mem::take(&mut caller.answer_headers);
         let answered = self.dispatch(&mut request, client, way, operation, id, caller).await;
         match answered {

@@ -27,6 +27,15 @@ pub(crate) struct Claims {
     pub(crate) step_up: bool,
 }
 
+/// Where the token that makes a change the user's own wish is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangeToken {
+    /// In the field `X-TBI-CSRF`, which the gate looks at.
+    Header,
+    /// In a form, which is read after the gate: whoever reads it looks ([`crate::pages`] has no other way to get at a form).
+    Form,
+}
+
 /// What is known of a request before its body.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
@@ -34,6 +43,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) peer: &'a Peer,
     pub(crate) claims: &'a Claims,
+    pub(crate) token: ChangeToken,
     pub(crate) correlation_id: &'a str,
 }
 

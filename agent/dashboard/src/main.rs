@@ -8,13 +8,16 @@ mod caps;
 mod certs;
 mod connection;
 mod door;
+mod face;
 mod gate;
 mod guard;
 mod limits;
 mod listen;
+mod local;
 mod measure;
 mod openapi;
 mod own;
+mod pages;
 mod paths;
 mod proxy;
 mod quic;
@@ -38,14 +41,18 @@ use crate::access::Access;
 use crate::access::clock::SystemClock;
 use crate::caps::Most;
 use crate::certs::{Brought, Names};
-use crate::door::Local;
 use crate::limits::{Delays, Limits};
 use crate::listen::Sockets;
+use crate::local::{Local, Mount};
+use crate::pages::Pages;
 use crate::registry::Configured;
 use crate::serve::{Config, serve};
 
 /// Segment of the door's operations about access: `/api/v1/access/…`.
 const ACCESS: &str = "access";
+
+/// Name of the daemon that the pages ask.
+const AGENT: &str = "agent";
 
 /// Front door of TLSStress.Art TBI.
 #[derive(Debug, Parser)]
@@ -130,6 +137,8 @@ fn access_control(args: &Args) -> anyhow::Result<Arc<Access>> {
 }
 
 fn config(args: Args, access: Arc<Access>) -> anyhow::Result<Config> {
+    let agent = args.daemons.iter().find(|daemon| daemon.name == AGENT).map(|daemon| daemon.socket.clone());
+    let pages = Pages::new(Arc::clone(&access), agent.as_deref());
     let hosts = args.host.into_iter().chain(["tbi.local".to_owned()]).collect();
     Ok(Config {
         sockets: Sockets::open(&args.listen)?,
@@ -138,11 +147,16 @@ fn config(args: Args, access: Arc<Access>) -> anyhow::Result<Config> {
         brought: args.certificate.zip(args.key).map(|(chain, key)| Brought { chain, key }),
         client_ca: args.client_ca,
         daemons: args.daemons,
-        local: Some(Local {
-            name: ACCESS,
-            document: serde_json::to_value(access::openapi())?,
-            router: access::routes(access),
-        }),
+        locals: vec![
+            Local {
+                name: ACCESS,
+                place: Mount::Api,
+                document: serde_json::to_value(access::openapi())?,
+                router: access::routes(access),
+            },
+            pages::local(&pages),
+        ],
+        face: Some(pages),
         most: Most { all: args.connections, per_address: args.connections_per_address },
     })
 }

@@ -14,6 +14,7 @@ use tbi_daemon::{MetricsText, UnixClient, cpu_time};
 
 use crate::answers::{self, Answer, later, problem, refusal};
 use crate::door::Door;
+use crate::local::Mount;
 use crate::measure;
 use crate::openapi::{Part, merged};
 use crate::registry::{Daemon, State};
@@ -71,7 +72,8 @@ fn make(door: &Door) -> (Bytes, Bytes) {
     let views: Vec<_> = door.daemons.iter().map(|daemon| (&daemon.name, daemon.view().document.clone())).collect();
     let own = document();
     let mut parts = vec![Part { name: NAME, behind: false, document: &own }];
-    parts.extend(door.local.iter().map(|local| Part { name: local.name, behind: false, document: &local.document }));
+    let documented = door.locals.iter().map(|(local, _)| local).filter(|local| local.place == Mount::Api);
+    parts.extend(documented.map(|local| Part { name: local.name, behind: false, document: &local.document }));
     for (name, document) in &views {
         parts.extend(document.iter().map(|document| Part { name, behind: true, document }));
     }

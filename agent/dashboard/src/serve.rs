@@ -19,9 +19,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::caps::{Caps, Most};
 use crate::certs::{Brought, CertError, Certificates, Names};
 use crate::connection::{self, Servers};
-use crate::door::{Door, Local};
+use crate::door::Door;
+use crate::face::Face;
 use crate::gate::Gate;
 use crate::listen::Sockets;
+use crate::local::Local;
 use crate::quic;
 use crate::registry::{Configured, Daemon, keep};
 use crate::tls::{self, Tls, TlsError};
@@ -40,7 +42,9 @@ pub(crate) struct Config {
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) daemons: Vec<Configured>,
     /// Operations of this process.
-    pub(crate) local: Option<Local>,
+    pub(crate) locals: Vec<Local>,
+    /// How people see refusals; without, as programs do.
+    pub(crate) face: Option<Arc<dyn Face>>,
     pub(crate) most: Most,
 }
 
@@ -69,7 +73,7 @@ pub(crate) async fn serve(config: Config, gate: Arc<dyn Gate>, shutdown: Shutdow
         config.sockets.udp.first().and_then(|socket| socket.local_addr().ok()).map(|address| address.port());
     let caps = Caps::new(config.most);
     let fingerprint = certificates.leaf_fingerprint();
-    let door = Arc::new(Door::new(gate, daemons, config.local, certificates, caps, http3_port));
+    let door = Arc::new(Door::new(gate, daemons, (config.locals, config.face), certificates, caps, http3_port));
 
     let mut minders = JoinSet::new();
     let changed = Arc::new(Notify::new());

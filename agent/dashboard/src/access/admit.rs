@@ -10,7 +10,7 @@ use super::answer::{Answer, Fault};
 use super::clock::lock;
 use super::identify::{Identity, Proof};
 use super::token::role_of;
-use crate::gate::{Asked, Caller, Claims, Gate, Refusal};
+use crate::gate::{Asked, Caller, ChangeToken, Claims, Gate, Refusal};
 use crate::limits::{Place, Standing};
 
 /// Token of the session that a page sends with each change.
@@ -62,7 +62,7 @@ impl Access {
         if asked.claims.step_up && !proven_afresh(&identity) {
             return Err(Fault::step_up_required());
         }
-        if !is_safe(asked.method) {
+        if !is_safe(asked.method) && asked.token == ChangeToken::Header {
             self.own_wish(&identity, asked.headers)?;
         }
         Ok(caller(Some((name, role)), standing))
@@ -165,7 +165,7 @@ fn is_safe(method: &Method) -> bool {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub(crate) enum Origin {
     /// A page of this box.
     Own,
     /// A page of somebody else.
@@ -176,7 +176,7 @@ enum Origin {
 
 /// Where the page is that sends the request. Both headers are set by the browser, and no page can forge them. Without `Host` (HTTP/2 has it
 /// only when the door puts it there) an origin has nothing to be compared with, and what the browser itself found out decides.
-fn origin(headers: &HeaderMap) -> Origin {
+pub(crate) fn origin(headers: &HeaderMap) -> Origin {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes);

@@ -34,13 +34,13 @@ const FILE: u64 = 1024;
 pub(crate) struct Claim {
     /// As it is shown on the console.
     #[schema(value_type = String)]
-    claim_code: Hidden,
+    pub(crate) claim_code: Hidden,
     /// Name of the account.
     #[schema(pattern = "^[a-z][a-z0-9._-]{0,31}$")]
-    account: String,
+    pub(crate) account: String,
     /// 12 to 256 characters.
     #[schema(value_type = String, min_length = 12, max_length = 256)]
-    password: Hidden,
+    pub(crate) password: Hidden,
 }
 
 /// Makes the first administrator, while there is no account.

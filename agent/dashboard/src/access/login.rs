@@ -32,13 +32,13 @@ const USER_AGENT: usize = 128;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
     /// Name of the account.
-    account: String,
+    pub(crate) account: String,
     /// Its password.
     #[schema(value_type = String)]
-    password: Hidden,
+    pub(crate) password: Hidden,
     /// Six digits of the authenticator app, or a recovery code, when the account has a second factor.
     #[schema(value_type = Option<String>)]
-    code: Option<Hidden>,
+    pub(crate) code: Option<Hidden>,
 }
 
 /// Proves the person afresh.

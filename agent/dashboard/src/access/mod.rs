@@ -14,6 +14,7 @@
 //! | [`who`] | who is behind a request of the routes below |
 //! | [`login`], [`own`], [`second_factor`] | what people do about themselves |
 //! | [`users`], [`credentials`], [`first`] | what administrators do about others |
+//! | [`page`] | the same for the pages, in values instead of JSON |
 //! | [`document`] | the OpenAPI document of the routes, which carries the claims |
 //!
 //! Invariants: while the agent cannot be asked, nobody is let in; nothing that is secret is shown by `Debug` or logged; whether an account
@@ -34,10 +35,11 @@ mod keys;
 mod known;
 mod login;
 mod own;
+pub(crate) mod page;
 mod password;
 mod second_factor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod token;
 mod totp;
 mod users;
@@ -59,8 +61,13 @@ use self::known::Known;
 use self::password::Passwords;
 use crate::limits::{Delays, Limits, Place, RateLimiter, Throttle, rate};
 
+pub(crate) use admit::{Origin, origin};
+pub(crate) use answer::Fault;
 pub(crate) use document::openapi;
-pub(crate) use who::routes;
+pub(crate) use first::Claim;
+pub(crate) use identify::Identity;
+pub(crate) use login::Login;
+pub(crate) use who::{Visitor, Who, routes};
 
 /// Places, accounts and devices each that guesses are counted for one by one.
 const THROTTLE_ROOM: usize = 50_000;

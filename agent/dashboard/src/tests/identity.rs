@@ -16,8 +16,8 @@ use serde_json::json;
 use super::{AS, Stand, code, text};
 use crate::caps::Most;
 use crate::certs::fingerprint;
-use crate::door::Local;
 use crate::gate::{Caller, Peer};
+use crate::local::{Local, Mount};
 
 const MOST: Most = Most { all: 100, per_address: 100 };
 
@@ -81,6 +81,7 @@ async fn operations_of_this_process_know_who_asks_and_keep_their_cookies() {
     let responses = json!({"200": {"description": "Done"}});
     let local = Local {
         name: "access",
+        place: Mount::Api,
         document: json!({"paths": {"/api/v1/access/say/{what}": {
             "post": {"security": [{"session": ["operator"]}], "responses": responses},
         }}}),

@@ -45,9 +45,9 @@ use tokio_rustls::client::TlsStream;
 use crate::answers::refusal;
 use crate::caps::Most;
 use crate::certs::Names;
-use crate::door::Local;
 use crate::gate::{Asked, Caller, Gate, Refusal};
 use crate::listen::Sockets;
+use crate::local::Local;
 use crate::registry::Configured;
 use crate::serve::{Config, ServeError, serve};
 
@@ -271,7 +271,8 @@ impl Stand {
             brought: None,
             client_ca,
             daemons: vec![Configured { name: "agent".to_owned(), socket: daemon.socket.clone() }],
-            local,
+            locals: local.into_iter().collect(),
+            face: None,
             most,
         };
         let serving = tokio::spawn(serve(config, Arc::new(TestGate), shutdown.clone()));

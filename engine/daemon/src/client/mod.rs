@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -39,6 +39,7 @@ pub struct UnixClient {
     socket: PathBuf,
     timeout: Duration,
     correlation: Option<HeaderValue>,
+    fields: HeaderMap,
 }
 
 /// Why there is no answer, or not the wanted one.
@@ -107,7 +108,7 @@ struct Answer {
 impl UnixClient {
     /// Client for the daemon at `socket`; connects only when asked something.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into(), timeout: TIMEOUT, correlation: None }
+        Self { socket: socket.into(), timeout: TIMEOUT, correlation: None, fields: HeaderMap::new() }
     }
 
     /// The same with another limit for each whole request (event streams: until the response headers).
@@ -121,6 +122,15 @@ impl UnixClient {
     #[must_use]
     pub fn with_correlation_id(mut self, id: &str) -> Self {
         self.correlation = HeaderValue::from_str(id).ok();
+        self
+    }
+
+    /// The same, sending this header field as well; a value that is none is left out.
+    #[must_use]
+    pub fn with_field(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.fields.insert(name, value);
+        }
         self
     }
 
@@ -258,6 +268,9 @@ impl UnixClient {
         }
         if let Some(id) = &self.correlation {
             request = request.header(CORRELATION_HEADER, id);
+        }
+        for (name, value) in &self.fields {
+            request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).map_err(|error| self.malformed(path, error))?;
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(error))?;

@@ -20,21 +20,21 @@ use crate::access::clock::lock;
 type Done<T> = Result<T, AccountsError>;
 
 #[derive(Default)]
-pub(super) struct Rows {
-    pub(super) accounts: BTreeMap<AccountName, Secrets>,
-    pub(super) sessions: BTreeMap<Digest, Session>,
-    pub(super) tokens: BTreeMap<TokenId, (Token, Digest)>,
-    pub(super) certificates: BTreeMap<Digest, Certificate>,
-    pub(super) notes: Vec<AuditNote>,
+pub(crate) struct Rows {
+    pub(crate) accounts: BTreeMap<AccountName, Secrets>,
+    pub(crate) sessions: BTreeMap<Digest, Session>,
+    pub(crate) tokens: BTreeMap<TokenId, (Token, Digest)>,
+    pub(crate) certificates: BTreeMap<Digest, Certificate>,
+    pub(crate) notes: Vec<AuditNote>,
     /// What was changed by whom.
-    pub(super) changes: Vec<(&'static str, By)>,
+    pub(crate) changes: Vec<(&'static str, By)>,
 }
 
 #[derive(Default)]
-pub(super) struct Memory {
-    pub(super) rows: Mutex<Rows>,
-    pub(super) down: AtomicBool,
-    pub(super) asked: AtomicU32,
+pub(crate) struct Memory {
+    pub(crate) rows: Mutex<Rows>,
+    pub(crate) down: AtomicBool,
+    pub(crate) asked: AtomicU32,
 }
 
 fn missing(code: &'static str) -> AccountsError {

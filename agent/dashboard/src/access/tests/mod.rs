@@ -7,7 +7,7 @@ mod faults;
 mod gate;
 mod logins;
 mod management;
-mod memory;
+pub(crate) mod memory;
 mod programs;
 mod second_factor;
 
@@ -32,14 +32,14 @@ use super::accounts::Accounts;
 use super::clock::{Clock, lock};
 use super::password::Passwords;
 use super::{Access, Config, openapi, routes};
-use crate::gate::{Asked, Claims, Gate, Peer};
+use crate::gate::{Asked, ChangeToken, Claims, Gate, Peer};
 use crate::limits::{Delays, Limits};
 
-const PASSWORD: &str = "four plain words here";
+pub(crate) const PASSWORD: &str = "four plain words here";
 const HOST: &str = "tbi.local";
-const CLAIM_CODE: &str = "a-claim-code-of-a-new-box";
+pub(crate) const CLAIM_CODE: &str = "a-claim-code-of-a-new-box";
 
-struct TestClock(Mutex<(Duration, Timestamp)>);
+pub(crate) struct TestClock(Mutex<(Duration, Timestamp)>);
 
 impl TestClock {
     fn pass(&self, time: Duration) {
@@ -64,10 +64,10 @@ impl Clock for TestClock {
 }
 
 /// A box with accounts `anna` (administrator), `olaf` (operator), `vera` (viewer), `aura` (auditor).
-struct TestBox {
-    access: Arc<Access>,
+pub(crate) struct TestBox {
+    pub(crate) access: Arc<Access>,
     router: Router,
-    memory: Arc<Memory>,
+    pub(crate) memory: Arc<Memory>,
     clock: Arc<TestClock>,
     state: tempfile::TempDir,
     claims: Vec<(Method, String, Claims)>,
@@ -102,7 +102,7 @@ fn by() -> By {
 }
 
 impl TestBox {
-    async fn empty() -> Self {
+    pub(crate) async fn empty() -> Self {
         let generous = Limits::PER_ADDRESS.times(1000);
         Self::with_limits(generous, generous).await
     }
@@ -127,7 +127,7 @@ impl TestBox {
         Self { router: routes(Arc::clone(&access)), access, memory, clock, state, claims: claims() }
     }
 
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let this = Self::empty().await;
         this.people().await;
         this
@@ -169,8 +169,14 @@ impl TestBox {
 
     /// Asks the gate alone.
     async fn admit(&self, claims: &Claims, ask: &Ask) -> Result<crate::gate::Caller, crate::gate::Refusal> {
-        let asked =
-            Asked { method: &ask.method, headers: &ask.headers, peer: &ask.peer, claims, correlation_id: "test-1" };
+        let asked = Asked {
+            method: &ask.method,
+            headers: &ask.headers,
+            peer: &ask.peer,
+            claims,
+            token: ChangeToken::Header,
+            correlation_id: "test-1",
+        };
         self.access.admit(&asked).await
     }
 
@@ -202,7 +208,7 @@ impl TestBox {
         Reply { status: head.status, headers, body }
     }
 
-    fn down(&self, down: bool) {
+    pub(crate) fn down(&self, down: bool) {
         self.memory.down.store(down, Ordering::Relaxed);
     }
 

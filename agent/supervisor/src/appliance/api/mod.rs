@@ -51,6 +51,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/runs/compare", get(runs::compare_runs))
         .route("/v1/runs/{id}", get(runs::run).delete(runs::stop_run))
         .route("/v1/runs/{id}/events", get(runs::run_events))
+        .route("/v1/runs/{id}/outline", get(runs::run_outline))
         .route("/v1/runs/{id}/record", get(runs::run_record))
         .route("/v1/runs/{id}/report", get(runs::run_report))
         .route("/v1/audit", get(audit::audit))
@@ -91,6 +92,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         runs::run,
         runs::stop_run,
         runs::run_events,
+        runs::run_outline,
         runs::run_record,
         runs::run_report,
         audit::audit,

@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tbi_api::runs::{Compare, Filter, Order, Progress, Run};
+use serde::de::DeserializeOwned;
+use tbi_api::runs::{Compare, Filter, Order, Outline, Progress, Run};
 use tbi_bench::compare::{self, Comparable, Comparison};
 use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, ApiJson};
@@ -38,19 +39,19 @@ pub(super) async fn compare_runs(
         let sentence = format!("'runs' has 1 to {} ids separated by commas, not {}", compare::MOST_RUNS, ids.len());
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "comparison-refused", sentence));
     }
-    let baseline = record_of(&shared, &wanted.baseline).await?;
-    let mut others = Vec::new();
+    let baseline: Comparable = record_of(&shared, &wanted.baseline).await?;
+    let mut others: Vec<Comparable> = Vec::new();
     for id in ids {
         others.push(record_of(&shared, id).await?);
     }
     Ok(Json(compare::compare(&baseline, &others)))
 }
 
-/// What a comparison needs of a record; one at a time, because a record has tens of megabytes.
-async fn record_of(shared: &Shared, id: &str) -> Answer<Comparable> {
+/// What somebody needs of a record; one at a time, because a record has tens of megabytes.
+async fn record_of<T: DeserializeOwned + Send + 'static>(shared: &Shared, id: &str) -> Answer<T> {
     known(shared, id)?;
     let missing = || {
-        let sentence = format!("run {id} has no record that can be read; only a run that is over can be compared");
+        let sentence = format!("run {id} has no record that can be read; only a run that is over has one");
         ApiError::new(StatusCode::NOT_FOUND, "not-written-yet", sentence)
     };
     let path = shared.appliance.runs().folder(id).ok_or_else(missing)?.join("run.json");
@@ -116,6 +117,15 @@ pub(super) async fn run_events(
     let first = events::first_id(headers.get("last-event-id"));
     let progress = events::progress(shared.appliance.runs().watch(&id));
     Ok(tbi_daemon::sse(first, progress, shared.shutdown.clone()))
+}
+
+/// The run record without its measurements.
+#[utoipa::path(get, path = "/v1/runs/{id}/outline", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(("id" = String, Path)), responses(
+    (status = 200, body = Outline),
+    (status = 404, description = "No such run, or it has no record yet", body = Problem),
+))]
+pub(super) async fn run_outline(State(shared): State<Shared>, Path(id): Path<String>) -> Answer<Json<Outline>> {
+    record_of(&shared, &id).await.map(Json)
 }
 
 /// The run record.

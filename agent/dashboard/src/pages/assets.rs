@@ -1,0 +1,103 @@
+//! Files of the pages that are part of the program: style and pictures, and modules when there are. They are served under `/assets/HASH/NAME`,
+//! where the hash is that of all of them together: so a module finds its neighbours by relative imports that nobody has to rewrite, and what a
+//! browser keeps is never of two versions.
+
+use std::sync::{Arc, LazyLock};
+
+use aws_lc_rs::digest;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use data_encoding::HEXLOWER;
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+
+use super::Pages;
+use super::refused::{Refused, Shown};
+use crate::answers::refusal;
+
+/// One file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asset {
+    pub(crate) name: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) body: &'static [u8],
+}
+
+macro_rules! assets {
+    ($($name:literal is $kind:literal),* $(,)?) => {
+        &[$(Asset { name: $name, kind: $kind, body: include_bytes!(concat!("../../assets/", $name)) }),*]
+    };
+}
+
+/// All there are.
+pub(crate) const ASSETS: &[Asset] = assets![
+    "style.css" is "text/css; charset=utf-8",
+    "mark.svg" is "image/svg+xml",
+];
+
+/// Hex digits of the hash in the path: an accident of one version to the next is out of the question.
+const DIGITS: usize = 16;
+
+static HASH: LazyLock<String> = LazyLock::new(|| {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for asset in ASSETS {
+        // Lengths keep the border between name and body where it is.
+        for part in [asset.name.as_bytes(), asset.body] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+    }
+    let mut hash = HEXLOWER.encode(context.finish().as_ref());
+    hash.truncate(DIGITS);
+    hash
+});
+
+/// Where the pages find a file.
+pub(crate) fn path(name: &str) -> String {
+    format!("/assets/{}/{name}", *HASH)
+}
+
+/// Serves a file. A browser may keep it for good, because its path changes with it.
+pub(super) async fn serve(State(_pages): State<Arc<Pages>>, Path((hash, name)): Path<(String, String)>) -> Shown {
+    let asset = ASSETS.iter().find(|asset| hash == *HASH && asset.name == name).ok_or_else(|| {
+        // Of a page that was loaded before the program was renewed.
+        Refused(refusal(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "there is no such file in this version; load the page again",
+        ))
+    })?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+    ];
+    Ok::<Response, _>((headers, asset.body).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_of_the_assets_hold() {
+        let bytes = |end: &str| -> usize {
+            ASSETS.iter().filter(|asset| asset.name.ends_with(end)).map(|asset| asset.body.len()).sum()
+        };
+        assert!((1..=40_000).contains(&bytes(".css")), "CSS: {} bytes", bytes(".css"));
+        assert!(bytes(".js") <= 150_000, "JavaScript: {} bytes", bytes(".js"));
+    }
+
+    #[test]
+    fn nothing_in_the_assets_leaves_the_origin() {
+        for asset in ASSETS {
+            let text = String::from_utf8_lossy(asset.body);
+            for word in ["http://", "https://", "@import", "url(//"] {
+                let own = text.matches(word).count();
+                // An SVG names its own language.
+                let names = text.matches("http://www.w3.org/2000/svg").count();
+                let allowed = if word == "http://" { names } else { 0 };
+                assert_eq!(own, allowed, "{} has {word}", asset.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The pages: what people see of the appliance. Rendered here, complete without JavaScript, behind the same gate and limits as the API
+//! (docs/decisions/0011). They own nothing and decide nothing: what they show is the agent's, asked in the reader's name; what they change
+//! goes the ways of the API.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`words`], [`number`], [`look`] | language, numbers, times, colours, as the reader wants them |
+//! | [`frame`] | what is around every page |
+//! | [`visit`], [`form`], [`next`] | who reads, what they send, where they go then |
+//! | [`refused`] | refusals as pages |
+//! | [`assets`] | style and pictures |
+//! | [`welcome`], [`login`], [`preferences`] | before and around the login |
+//! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`sessions`] | one page each |
+//!
+//! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
+//! comes from outside is escaped by the templates; none of them marks anything as safe, which a test holds them to.
+
+mod assets;
+mod audit;
+mod cookie;
+mod form;
+mod frame;
+mod login;
+mod look;
+mod next;
+mod number;
+mod overview;
+mod preferences;
+mod refused;
+mod run;
+mod runs;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod users;
+mod visit;
+mod welcome;
+mod words;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+use serde_json::{Map, Value, json};
+use tbi_api::access::Role;
+use tbi_api::client::AgentClient;
+
+use crate::access::{Access, Fault};
+use crate::local::{Local, Mount};
+
+/// How long a page waits for the agent before it says that it does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const EVERYBODY: &[Role] = &Role::ALL;
+const AUDITORS: &[Role] = &[Role::Administrator, Role::Auditor];
+
+/// A page: its path, its methods, and who may. No roles: anybody, also without a login.
+struct Page(&'static str, &'static [&'static str], &'static [Role]);
+
+/// All pages, with the claims that the gate holds readers to.
+const PAGES: &[Page] = &[
+    Page("/assets/{hash}/{name}", &["get"], &[]),
+    Page("/welcome", &["get", "post"], &[]),
+    Page("/login", &["get", "post"], &[]),
+    Page("/preferences", &["get", "post"], &[]),
+    Page("/logout", &["post"], EVERYBODY),
+    Page("/", &["get"], EVERYBODY),
+    Page("/runs", &["get"], EVERYBODY),
+    Page("/runs/{id}", &["get"], EVERYBODY),
+    Page("/audit", &["get"], AUDITORS),
+    Page("/users", &["get"], AUDITORS),
+    Page("/sessions", &["get", "post"], EVERYBODY),
+];
+
+/// What the pages have in common.
+pub(crate) struct Pages {
+    access: Arc<Access>,
+    agent: AgentClient,
+    /// Whether there is an account. Once there is one there always is, because the last administrator stays.
+    claimed: AtomicBool,
+}
+
+impl Pages {
+    /// Pages that ask the agent at `agent`, or where it is on an appliance.
+    pub(crate) fn new(access: Arc<Access>, agent: Option<&Path>) -> Arc<Self> {
+        let socket = agent.unwrap_or(Path::new(tbi_api::AGENT_SOCKET));
+        let agent = AgentClient::new(socket).with_timeout(PATIENCE);
+        Arc::new(Self { access, agent, claimed: AtomicBool::new(false) })
+    }
+
+    /// Whether there is an account.
+    async fn is_claimed(&self) -> Result<bool, Fault> {
+        if self.claimed.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let claimed = self.access.is_claimed().await?;
+        self.claimed.store(claimed, Ordering::Relaxed);
+        Ok(claimed)
+    }
+}
+
+/// The pages as the door has them.
+pub(crate) fn local(pages: &Arc<Pages>) -> Local {
+    Local { name: "pages", place: Mount::Pages, document: document(), router: router(Arc::clone(pages)) }
+}
+
+fn router(pages: Arc<Pages>) -> Router {
+    Router::new()
+        .route("/assets/{hash}/{name}", get(assets::serve))
+        .route("/welcome", get(welcome::show).post(welcome::claim))
+        .route("/login", get(login::show).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .route("/preferences", get(preferences::show).post(preferences::choose))
+        .route("/", get(overview::show))
+        .route("/runs", get(runs::show))
+        .route("/runs/{id}", get(run::show))
+        .route("/audit", get(audit::show))
+        .route("/users", get(users::show))
+        .route("/sessions", get(sessions::show).post(sessions::end))
+        .layer(DefaultBodyLimit::max(form::LIMIT))
+        .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
+        .with_state(pages)
+}
+
+/// The claims in the words of a daemon's document.
+fn document() -> Value {
+    let mut paths = Map::new();
+    for Page(path, methods, roles) in PAGES {
+        let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+        let security = if roles.is_empty() { json!([]) } else { json!([{ "session": names }]) };
+        let operation = json!({"security": security, "x-body-limit": form::LIMIT});
+        let operations: Map<_, _> = methods.iter().map(|method| ((*method).to_owned(), operation.clone())).collect();
+        paths.insert((*path).to_owned(), Value::Object(operations));
+    }
+    json!({ "paths": paths })
+}
+
+/// Who may see the page at a path; `None` when there is none that is only for some.
+fn roles_of(path: &str) -> Option<&'static [Role]> {
+    let fits = |template: &str| {
+        template.split('/').count() == path.split('/').count()
+            && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
+    };
+    PAGES.iter().find(|Page(template, _, roles)| !roles.is_empty() && fits(template)).map(|Page(_, _, roles)| *roles)
+}
+
+/// A template as an answer.
+fn html<T: Template>(template: &T) -> Response {
+    match template.render() {
+        Ok(text) => {
+            let headers = [
+                (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+                // Within the box only, and there because a browser that sends none calls a form's origin `null`.
+                (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+                (header::VARY, HeaderValue::from_static("cookie, accept-language")),
+            ];
+            (headers, text).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A page that a form is shown on again, because something in it is not right.
+fn unprocessable<T: Template>(template: &T) -> Response {
+    let mut response = html(template);
+    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    response
+}
+
+/// To another page, which is then read with `GET`.
+fn see_other(to: &str) -> Response {
+    let to = HeaderValue::from_str(to).unwrap_or(HeaderValue::from_static("/"));
+    (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
+}

@@ -1,0 +1,22 @@
+# What cannot be, and what to do.
+to-start = To the overview
+refusal-title = This did not work
+refusal-title-forbidden = Not permitted
+refusal-title-not-found = There is nothing here
+refusal-title-server = Not available now
+refusal-code = Reason
+refusal-request = Request
+refusal-retry = Try again in { $seconds } seconds.
+refusal-not-permitted = This page takes the role { $roles }. Ask an administrator for it, or log in with another account.
+refusal-accounts-unavailable = The agent, which keeps the accounts, does not answer, and nobody is let in without it. It is started again by itself; if this lasts longer than five minutes, look at the console.
+refusal-body-too-large = What was sent is larger than this page takes.
+refusal-csrf = The form was not taken as your own wish, because it does not carry the sign of a page of this box. Go back, load the page again and send it once more.
+refusal-daemon-down = A part of the box that this page is about does not answer. It is started again by itself.
+refusal-daemon-silent = A part of the box that this page is about took too long to answer.
+refusal-login-busy = Too many people log in at this moment. Try again.
+refusal-login-throttled = There were too many wrong tries.
+refusal-method-not-allowed = This address does not take what was sent to it. Go back to the page and use its form.
+refusal-no-such-run = There is no run with this id. The list of runs has those there are.
+refusal-not-found = There is no page at this address. Check it, or begin at the overview.
+refusal-rate-limited = There were too many requests from your address or account.
+refusal-step-up-required = This needs a fresh proof that it is you.

@@ -1,0 +1,22 @@
+# O que não pode ser, e o que fazer.
+to-start = Para a visão geral
+refusal-title = Isto não funcionou
+refusal-title-forbidden = Não permitido
+refusal-title-not-found = Não há nada aqui
+refusal-title-server = Indisponível agora
+refusal-code = Motivo
+refusal-request = Pedido
+refusal-retry = Tente de novo em { $seconds } segundos.
+refusal-not-permitted = Esta página exige o papel { $roles }. Peça a um administrador, ou entre com outra conta.
+refusal-accounts-unavailable = O agente, que guarda as contas, não responde, e sem ele ninguém entra. Ele é reiniciado sozinho; se isto durar mais de cinco minutos, veja o console.
+refusal-body-too-large = O que foi enviado é maior do que esta página aceita.
+refusal-csrf = O formulário não foi aceito como vontade sua, porque não traz o sinal de uma página deste equipamento. Volte, carregue a página de novo e envie outra vez.
+refusal-daemon-down = Uma parte do equipamento de que esta página trata não responde. Ela é reiniciada sozinha.
+refusal-daemon-silent = Uma parte do equipamento de que esta página trata demorou demais para responder.
+refusal-login-busy = Muitas pessoas entram neste momento. Tente de novo.
+refusal-login-throttled = Houve tentativas erradas demais.
+refusal-method-not-allowed = Este endereço não aceita o que lhe foi enviado. Volte à página e use o formulário dela.
+refusal-no-such-run = Não há execução com este identificador. A lista de execuções tem as que existem.
+refusal-not-found = Não há página neste endereço. Confira, ou comece pela visão geral.
+refusal-rate-limited = Houve pedidos demais do seu endereço ou da sua conta.
+refusal-step-up-required = Isto exige uma nova prova de que é você.
