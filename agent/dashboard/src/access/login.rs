@@ -47,10 +47,10 @@ pub(crate) struct Login {
 pub(crate) struct StepUp {
     /// Password, when the account has no second factor.
     #[schema(value_type = Option<String>)]
-    password: Option<Hidden>,
+    pub(crate) password: Option<Hidden>,
     /// Code, when it has one.
     #[schema(value_type = Option<String>)]
-    code: Option<Hidden>,
+    pub(crate) code: Option<Hidden>,
 }
 
 /// Who the caller is.

@@ -66,7 +66,8 @@ pub(crate) use answer::Fault;
 pub(crate) use document::openapi;
 pub(crate) use first::Claim;
 pub(crate) use identify::Identity;
-pub(crate) use login::Login;
+pub(crate) use login::{Login, StepUp};
+pub(crate) use users::{NewUser, UserChange};
 pub(crate) use who::{Visitor, Who, routes};
 
 /// Places, accounts and devices each that guesses are counted for one by one.

@@ -12,11 +12,12 @@ use tbi_daemon::ApiJson;
 
 use super::Access;
 use super::answer::Answer;
+use super::credentials;
 use super::first::{self, Claim};
 use super::identify::{Identity, Proof};
-use super::login::{self, Login};
+use super::login::{self, Login, StepUp};
+use super::users::{self, NewUser, UserChange};
 use super::who::{Visitor, Who};
-use super::{credentials, users};
 use crate::gate::Peer;
 
 /// Cookies that an operation hands out, to go with whatever answer the page gives.
@@ -42,13 +43,17 @@ impl Access {
         Ok(!self.accounts.accounts().await?.is_empty())
     }
 
-    /// Who reads a page that anybody may read.
+    /// Who reads a page that anybody may read, by the session. A password or token in a header is not looked at: the gate may have done so
+    /// already, and another look would count as another try.
     pub(crate) async fn reader(
         &self,
         headers: &HeaderMap,
         peer: &Peer,
         correlation_id: &str,
     ) -> Answer<Option<Identity>> {
+        if headers.contains_key(header::AUTHORIZATION) {
+            return Ok(None);
+        }
         self.identify(headers, peer, correlation_id).await
     }
 
@@ -97,4 +102,35 @@ pub(crate) async fn sessions(access: &Arc<Access>, who: Who) -> Answer<Vec<Sessi
 /// As `DELETE /api/v1/access/sessions/{hash}`.
 pub(crate) async fn end_session(access: &Arc<Access>, who: Who, hash: String) -> Answer<()> {
     credentials::end_session(State(Arc::clone(access)), who, Path(hash)).await.map(|_ended| ())
+}
+
+/// As `POST /api/v1/access/step-up`.
+pub(crate) async fn step_up(access: &Arc<Access>, who: Who, order: StepUp) -> Answer<Cookies> {
+    login::step_up(State(Arc::clone(access)), who, ApiJson(order)).await.map(|response| Cookies::of(&response))
+}
+
+/// As `GET /api/v1/access/users/{name}`.
+pub(crate) async fn user(access: &Arc<Access>, who: Who, name: &str) -> Answer<Account> {
+    users::one(State(Arc::clone(access)), who, Path(name.to_owned())).await.map(|Json(account)| account)
+}
+
+/// As `POST /api/v1/access/users`.
+pub(crate) async fn create_user(access: &Arc<Access>, who: Who, order: NewUser) -> Answer<Account> {
+    users::create(State(Arc::clone(access)), who, ApiJson(order)).await.map(|(_created, Json(account))| account)
+}
+
+/// As `PATCH /api/v1/access/users/{name}`.
+pub(crate) async fn change_user(access: &Arc<Access>, who: Who, name: &str, order: UserChange) -> Answer<Account> {
+    let changed = users::change(State(Arc::clone(access)), who, Path(name.to_owned()), ApiJson(order)).await;
+    changed.map(|Json(account)| account)
+}
+
+/// As `DELETE /api/v1/access/users/{name}`.
+pub(crate) async fn remove_user(access: &Arc<Access>, who: Who, name: &str) -> Answer<()> {
+    users::remove(State(Arc::clone(access)), who, Path(name.to_owned())).await.map(|_removed| ())
+}
+
+/// As `DELETE /api/v1/access/users/{name}/sessions`.
+pub(crate) async fn end_sessions(access: &Arc<Access>, who: Who, name: &str) -> Answer<()> {
+    users::end_sessions(State(Arc::clone(access)), who, Path(name.to_owned())).await.map(|_ended| ())
 }

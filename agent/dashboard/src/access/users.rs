@@ -21,12 +21,12 @@ use super::who::Who;
 pub(crate) struct NewUser {
     /// 1 to 32 of `a-z`, `0-9`, `.`, `_`, `-`, beginning with a letter.
     #[schema(pattern = "^[a-z][a-z0-9._-]{0,31}$")]
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Role.
-    role: Role,
+    pub(crate) role: Role,
     /// 12 to 256 characters.
     #[schema(value_type = String, min_length = 12, max_length = 256)]
-    password: Hidden,
+    pub(crate) password: Hidden,
 }
 
 /// What is to be different; what is absent stays. Each change ends the account's sessions.
@@ -34,15 +34,15 @@ pub(crate) struct NewUser {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserChange {
     /// Another role.
-    role: Option<Role>,
+    pub(crate) role: Option<Role>,
     /// Whether it may be used.
-    enabled: Option<bool>,
+    pub(crate) enabled: Option<bool>,
     /// Another password.
     #[schema(value_type = Option<String>, min_length = 12, max_length = 256)]
-    password: Option<Hidden>,
+    pub(crate) password: Option<Hidden>,
     /// Takes the second factor away, for somebody who lost telephone and codes.
     #[serde(default)]
-    remove_second_factor: bool,
+    pub(crate) remove_second_factor: bool,
 }
 
 pub(super) fn name_of(text: &str) -> Answer<AccountName> {

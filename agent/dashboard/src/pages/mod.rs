@@ -9,8 +9,8 @@
 //! | [`visit`], [`form`], [`next`] | who reads, what they send, where they go then |
 //! | [`refused`] | refusals as pages |
 //! | [`assets`] | style and pictures |
-//! | [`welcome`], [`login`], [`preferences`] | before and around the login |
-//! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`sessions`] | one page each |
+//! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
+//! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
 //! comes from outside is escaped by the templates; none of them marks anything as safe, which a test holds them to.
@@ -22,6 +22,7 @@ mod form;
 mod frame;
 mod login;
 mod look;
+mod new_user;
 mod next;
 mod number;
 mod overview;
@@ -30,8 +31,10 @@ mod refused;
 mod run;
 mod runs;
 mod sessions;
+mod step_up;
 #[cfg(test)]
 mod tests;
+mod user;
 mod users;
 mod visit;
 mod welcome;
@@ -61,24 +64,35 @@ use crate::local::{Local, Mount};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const EVERYBODY: &[Role] = &Role::ALL;
+const ADMINISTRATORS: &[Role] = &[Role::Administrator];
 const AUDITORS: &[Role] = &[Role::Administrator, Role::Auditor];
 
-/// A page: its path, its methods, and who may. No roles: anybody, also without a login.
-struct Page(&'static str, &'static [&'static str], &'static [Role]);
+/// Whether a page takes a fresh proof of the person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Usual,
+    Fresh,
+}
+
+/// A page: its path, its methods, who may, and what proof it takes. No roles: anybody, also without a login.
+struct Page(&'static str, &'static [&'static str], &'static [Role], Proof);
 
 /// All pages, with the claims that the gate holds readers to.
 const PAGES: &[Page] = &[
-    Page("/assets/{hash}/{name}", &["get"], &[]),
-    Page("/welcome", &["get", "post"], &[]),
-    Page("/login", &["get", "post"], &[]),
-    Page("/preferences", &["get", "post"], &[]),
-    Page("/logout", &["post"], EVERYBODY),
-    Page("/", &["get"], EVERYBODY),
-    Page("/runs", &["get"], EVERYBODY),
-    Page("/runs/{id}", &["get"], EVERYBODY),
-    Page("/audit", &["get"], AUDITORS),
-    Page("/users", &["get"], AUDITORS),
-    Page("/sessions", &["get", "post"], EVERYBODY),
+    Page("/assets/{hash}/{name}", &["get"], &[], Proof::Usual),
+    Page("/welcome", &["get", "post"], &[], Proof::Usual),
+    Page("/login", &["get", "post"], &[], Proof::Usual),
+    Page("/preferences", &["get", "post"], &[], Proof::Usual),
+    Page("/logout", &["post"], EVERYBODY, Proof::Usual),
+    Page("/step-up", &["get", "post"], EVERYBODY, Proof::Usual),
+    Page("/", &["get"], EVERYBODY, Proof::Usual),
+    Page("/runs", &["get"], EVERYBODY, Proof::Usual),
+    Page("/runs/{id}", &["get"], EVERYBODY, Proof::Usual),
+    Page("/audit", &["get"], AUDITORS, Proof::Usual),
+    Page("/users", &["get"], AUDITORS, Proof::Usual),
+    Page("/users/new", &["get", "post"], ADMINISTRATORS, Proof::Fresh),
+    Page("/users/account/{name}", &["get", "post"], ADMINISTRATORS, Proof::Fresh),
+    Page("/sessions", &["get", "post"], EVERYBODY, Proof::Usual),
 ];
 
 /// What the pages have in common.
@@ -125,6 +139,9 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/runs/{id}", get(run::show))
         .route("/audit", get(audit::show))
         .route("/users", get(users::show))
+        .route("/users/new", get(new_user::show).post(new_user::make))
+        .route("/users/account/{name}", get(user::show).post(user::change))
+        .route("/step-up", get(step_up::show).post(step_up::prove))
         .route("/sessions", get(sessions::show).post(sessions::end))
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
@@ -134,10 +151,10 @@ fn router(pages: Arc<Pages>) -> Router {
 /// The claims in the words of a daemon's document.
 fn document() -> Value {
     let mut paths = Map::new();
-    for Page(path, methods, roles) in PAGES {
+    for Page(path, methods, roles, proof) in PAGES {
         let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
         let security = if roles.is_empty() { json!([]) } else { json!([{ "session": names }]) };
-        let operation = json!({"security": security, "x-body-limit": form::LIMIT});
+        let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": form::LIMIT});
         let operations: Map<_, _> = methods.iter().map(|method| ((*method).to_owned(), operation.clone())).collect();
         paths.insert((*path).to_owned(), Value::Object(operations));
     }
@@ -150,7 +167,10 @@ fn roles_of(path: &str) -> Option<&'static [Role]> {
         template.split('/').count() == path.split('/').count()
             && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
     };
-    PAGES.iter().find(|Page(template, _, roles)| !roles.is_empty() && fits(template)).map(|Page(_, _, roles)| *roles)
+    PAGES
+        .iter()
+        .find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template))
+        .map(|Page(_, _, roles, _)| *roles)
 }
 
 /// A template as an answer.

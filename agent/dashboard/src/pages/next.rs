@@ -25,7 +25,7 @@ impl Next {
     /// The same after a login, from where nobody wants back to the pages about logging in; the start page when there is none.
     pub(crate) fn after_login(text: &str) -> Self {
         let path = text.split(['?', '#']).next().unwrap_or_default();
-        let loops = matches!(path, "/login" | "/logout" | "/welcome" | "/preferences");
+        let loops = matches!(path, "/login" | "/logout" | "/welcome" | "/preferences" | "/step-up");
         Self::of(text).filter(|_next| !loops).unwrap_or_else(Self::start)
     }
 
@@ -35,11 +35,20 @@ impl Next {
 
     /// The login that leads there.
     pub(crate) fn login(&self) -> String {
+        self.behind("/login")
+    }
+
+    /// The fresh proof that leads there.
+    pub(crate) fn step_up(&self) -> String {
+        self.behind("/step-up")
+    }
+
+    fn behind(&self, page: &str) -> String {
         if *self == Self::start() {
-            return "/login".to_owned();
+            return page.to_owned();
         }
         let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", &self.0).finish();
-        format!("/login?{query}")
+        format!("{page}?{query}")
     }
 }
 

@@ -61,7 +61,7 @@ struct RefusalPage {
 }
 
 /// Refusals that the pages have words for, by code. What is not here is shown as programs get it.
-const WORDS: [&str; 12] = [
+pub(super) const WORDS: [&str; 11] = [
     "accounts-unavailable",
     "body-too-large",
     "csrf",
@@ -73,7 +73,6 @@ const WORDS: [&str; 12] = [
     "no-such-run",
     "not-found",
     "rate-limited",
-    "step-up-required",
 ];
 
 fn sentence(look: &Look, path: &str, refusal: &Refusal) -> (String, bool) {
@@ -103,6 +102,12 @@ impl Pages {
                 Err(fault) => return self.page(reader, look, Refused::from(fault).0).await,
             };
             return super::see_other(&to);
+        }
+        if refusal.code == "step-up-required" {
+            // What was sent is lost with it; pages that send something take the proof before they show their form.
+            let wanted =
+                if reads { reader.uri.path_and_query().map_or("/", |it| it.as_str()) } else { reader.uri.path() };
+            return super::see_other(&Next::after_login(wanted).step_up());
         }
         self.page(reader, look, refusal).await
     }

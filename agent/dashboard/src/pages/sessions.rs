@@ -60,7 +60,7 @@ pub(super) async fn show(State(pages): State<Arc<Pages>>, visit: Visit) -> Shown
     let mut sessions = sessions?;
     sessions.sort_by_key(|session| std::cmp::Reverse(session.last_seen));
     let rows = sessions.into_iter().map(|session| row(session, &visit.who, &look)).collect();
-    let token = pages.access.form_token(&visit.who.identity).unwrap_or_default();
+    let token = visit.token().to_owned();
     Ok(html(&SessionsPage { frame: visit.frame("sessions-title", &status), token, rows, look }))
 }
 

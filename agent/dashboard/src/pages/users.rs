@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use tbi_api::access::Account;
+use tbi_api::access::{Account, Role};
 
 use super::frame::Frame;
 use super::look::Look;
@@ -31,6 +31,7 @@ struct UsersPage {
     look: Look,
     frame: Frame,
     rows: Vec<Row>,
+    may_change: bool,
 }
 
 fn row(account: Account, look: &Look) -> Row {
@@ -50,5 +51,6 @@ pub(super) async fn show(State(pages): State<Arc<Pages>>, visit: Visit) -> Shown
     let (status, users) = tokio::join!(visit.agent.status(), page::users(&pages.access, visit.who.clone()));
     let look = visit.look.clone();
     let rows = users?.into_iter().map(|account| row(account, &look)).collect();
-    Ok(html(&UsersPage { frame: visit.frame("users-title", &status), rows, look }))
+    let may_change = visit.who.role == Role::Administrator;
+    Ok(html(&UsersPage { frame: visit.frame("users-title", &status), rows, may_change, look }))
 }

@@ -36,6 +36,11 @@ impl Visit {
         Self { look: Look::of(&who.visitor.headers), target: target.to_owned(), agent, person, who }
     }
 
+    /// Token of the session's forms; empty without a session.
+    pub(crate) fn token(&self) -> &str {
+        &self.person.token
+    }
+
     /// Whether runs are this reader's to order.
     pub(crate) fn may_order(&self) -> bool {
         matches!(self.who.role, Role::Operator | Role::Administrator)

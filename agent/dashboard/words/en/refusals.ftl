@@ -19,4 +19,3 @@ refusal-method-not-allowed = This address does not take what was sent to it. Go 
 refusal-no-such-run = There is no run with this id. The list of runs has those there are.
 refusal-not-found = There is no page at this address. Check it, or begin at the overview.
 refusal-rate-limited = There were too many requests from your address or account.
-refusal-step-up-required = This needs a fresh proof that it is you.

@@ -19,4 +19,3 @@ refusal-method-not-allowed = Este endereço não aceita o que lhe foi enviado. V
 refusal-no-such-run = Não há execução com este identificador. A lista de execuções tem as que existem.
 refusal-not-found = Não há página neste endereço. Confira, ou comece pela visão geral.
 refusal-rate-limited = Houve pedidos demais do seu endereço ou da sua conta.
-refusal-step-up-required = Isto exige uma nova prova de que é você.

@@ -203,8 +203,19 @@ async fn a_run_is_started_watched_stopped_and_read() {
         assert_eq!(last.name, "bye");
         assert_eq!(agent.run(id).await.unwrap().state, RunState::Interrupted);
 
-        let record = "x".repeat(1 << 20);
+        assert_eq!(code(&agent.run_outline(id).await.unwrap_err()), "not-written-yet");
         std::fs::create_dir_all(&runs.folder).unwrap();
+        let outline = json!({
+            "tool": {"name": "tbi-agent", "version": "0.1.0", "commit": null}, "valid": true, "reasons": ["Two pairs only."],
+            "verdict": "passed", "authorization": null, "plan": {"name": "short", "pairs": 2},
+        });
+        // A record as it is on the disk has much more, which an outline leaves out.
+        let mut whole = outline.clone();
+        whole["results"] = json!([{"cell": 1}]);
+        std::fs::write(runs.folder.join("run.json"), whole.to_string()).unwrap();
+        assert_eq!(serde_json::to_value(agent.run_outline(id).await.unwrap()).unwrap(), outline);
+
+        let record = "x".repeat(1 << 20);
         std::fs::write(runs.folder.join("run.json"), &record).unwrap();
         std::fs::write(runs.folder.join("report.html"), "<html>").unwrap();
         assert_eq!(socket.get_text(&format!("/v1/runs/{id}/record")).await.unwrap(), record);

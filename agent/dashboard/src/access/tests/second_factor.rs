@@ -10,7 +10,7 @@ fn with_code(name: &str, code: &str) -> Ask {
 }
 
 impl TestBox {
-    fn code(&self, secret: &str) -> String {
+    pub(crate) fn code(&self, secret: &str) -> String {
         code_at(&Hidden::new(secret), self.clock.wall().as_second()).reveal().to_owned()
     }
 }

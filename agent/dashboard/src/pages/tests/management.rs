@@ -1,0 +1,127 @@
+//! Accounts managed by an administrator: behind a fresh proof, with every wrong word at its field.
+
+use super::{Browser, Page, Stand};
+use crate::access::tests::PASSWORD;
+
+const OTHER: &str = "another four plain words";
+
+/// An administrator who was proven a moment ago, and the token of the session.
+async fn proven(stand: &Stand) -> (Browser, String) {
+    let mut anna = Browser::log_in(stand, "anna").await;
+    let page = anna.get(stand, "/users/new").await.leads_to("/step-up?next=%2Fusers%2Fnew");
+    let page = anna.get(stand, page.header("location")).await.is(200).has("name=\"next\" value=\"/users/new\"");
+    let fields = [("csrf", page.token()), ("next", "/users/new".to_owned()), ("password", PASSWORD.to_owned())];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    anna.post(stand, "/step-up", &fields).await.leads_to("/users/new");
+    let token = anna.get(stand, "/users/new").await.is(200).token();
+    (anna, token)
+}
+
+fn row(page: &Page, name: &str) -> Option<String> {
+    page.body.split("<tr>").find(|row| row.contains(&format!("<bdi>{name}</bdi></a></th>"))).map(str::to_owned)
+}
+
+#[tokio::test]
+async fn dangerous_pages_take_a_fresh_proof_which_a_wrong_one_is_not() {
+    let stand = Stand::start().await;
+    let mut anna = Browser::log_in(&stand, "anna").await;
+    let token = anna.get(&stand, "/step-up?next=//evil.example").await.is(200).has("name=\"next\" value=\"/\"").token();
+    let wrong = [("csrf", token.as_str()), ("password", "not the right words"), ("next", "/users/new")];
+    let page = anna.post(&stand, "/step-up", &wrong).await.is(422).has("id=\"password-error\"");
+    page.has("value=\"/users/new\"").has_not("not the right words");
+    anna.get(&stand, "/users/new").await.leads_to("/step-up?next=%2Fusers%2Fnew");
+    let make =
+        [("csrf", token.as_str()), ("account", "eve"), ("role", "viewer"), ("password", OTHER), ("again", OTHER)];
+    anna.post(&stand, "/users/new", &make).await.leads_to("/step-up?next=%2Fusers%2Fnew");
+    assert!(row(&anna.get(&stand, "/users").await, "eve").is_none());
+    // Who may not at all is not asked for a proof.
+    let mut aura = Browser::log_in(&stand, "aura").await;
+    aura.get(&stand, "/users/new").await.is(403).has("This page takes the role administrator.");
+    aura.get(&stand, "/users").await.is(200).has_not("/users/new");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_is_made_and_wrong_words_stand_at_their_fields() {
+    let stand = Stand::start().await;
+    let (mut anna, token) = proven(&stand).await;
+    let mut make = async |account: &str, role: &str, password: &str, again: &str| {
+        let fields =
+            [("csrf", token.as_str()), ("account", account), ("role", role), ("password", password), ("again", again)];
+        anna.post(&stand, "/users/new", &fields).await
+    };
+    for (account, role, password, again, field) in [
+        ("", "viewer", OTHER, OTHER, "account"),
+        ("Eve!", "viewer", OTHER, OTHER, "account"),
+        ("vera", "viewer", OTHER, OTHER, "account"),
+        ("eve", "emperor", OTHER, OTHER, "role"),
+        ("eve", "viewer", "", "", "password"),
+        ("eve", "viewer", "short", "short", "password"),
+        ("eve", "viewer", OTHER, PASSWORD, "again"),
+    ] {
+        let page = make(account, role, password, again).await.is(422).has(&format!("id=\"{field}-error\""));
+        let page = page.has(&format!("value=\"{account}\"")).has_not(OTHER);
+        assert_eq!(page.body.matches("aria-invalid=\"true\"").count(), 1, "{account} {role} {field}");
+    }
+    make("eve", "auditor", OTHER, OTHER).await.leads_to("/users");
+    assert!(row(&anna.get(&stand, "/users").await, "eve").unwrap().contains("<td>auditor</td><td>yes</td>"));
+    let mut eve = Browser::default();
+    eve.post(&stand, "/login", &[("account", "eve"), ("password", OTHER)]).await.leads_to("/");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_is_changed_and_only_by_its_form() {
+    let stand = Stand::start().await;
+    let (mut anna, token) = proven(&stand).await;
+    let mut vera = Browser::log_in(&stand, "vera").await;
+    let path = "/users/account/vera";
+    anna.get(&stand, path).await.is(200).has("<option value=\"viewer\" selected>");
+    anna.get(&stand, "/users/account/nobody").await.is(404);
+    let mut change = async |fields: &[(&str, &str)]| {
+        let all: Vec<_> = [("csrf", token.as_str())].into_iter().chain(fields.iter().copied()).collect();
+        anna.post(&stand, path, &all).await
+    };
+    change(&[]).await.is(400);
+    let page = change(&[
+        ("action", "change"),
+        ("role", "operator"),
+        ("enabled", "yes"),
+        ("password", "short"),
+        ("again", "short"),
+    ])
+    .await;
+    page.is(422).has("id=\"password-error\"").has("<option value=\"operator\" selected>");
+    let page = change(&[("action", "change"), ("role", "king"), ("enabled", "no"), ("again", "x")]).await.is(422);
+    page.has("id=\"role-error\"").has("id=\"again-error\"").has("<option value=\"no\" selected>");
+    vera.get(&stand, "/").await.is(200);
+    let unchanged = [("action", "change"), ("role", "viewer"), ("enabled", "yes"), ("password", ""), ("again", "")];
+    change(&unchanged).await.leads_to(path);
+    vera.get(&stand, "/").await.is(200);
+    change(&[("action", "change"), ("role", "operator"), ("enabled", "yes"), ("password", OTHER), ("again", OTHER)])
+        .await
+        .leads_to(path);
+    vera.get(&stand, "/").await.leads_to("/login");
+    vera.post(&stand, "/login", &[("account", "vera"), ("password", OTHER)]).await.leads_to("/");
+    vera.get(&stand, "/").await.has("vera</bdi>, operator");
+    change(&[("action", "end-sessions")]).await.leads_to(path);
+    vera.get(&stand, "/").await.leads_to("/login");
+    let page = change(&[("action", "remove"), ("confirm", "verra")]).await.is(422).has("id=\"confirm-error\"");
+    page.has("value=\"verra\"");
+    change(&[("action", "remove"), ("confirm", "vera")]).await.leads_to("/users");
+    assert!(row(&anna.get(&stand, "/users").await, "vera").is_none());
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_administrator_stays_and_the_page_says_why() {
+    let stand = Stand::start().await;
+    let (mut anna, token) = proven(&stand).await;
+    let path = "/users/account/anna";
+    let lesser = [("csrf", token.as_str()), ("action", "change"), ("role", "viewer"), ("enabled", "yes")];
+    anna.post(&stand, path, &lesser).await.is(422).has("last administrator").has("role=\"alert\"");
+    let remove = [("csrf", token.as_str()), ("action", "remove"), ("confirm", "anna")];
+    anna.post(&stand, path, &remove).await.is(422).has("last administrator");
+    anna.get(&stand, "/").await.is(200).has("anna</bdi>, administrator");
+    stand.stop().await;
+}

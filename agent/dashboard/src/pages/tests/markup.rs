@@ -1,0 +1,139 @@
+//! What holds for all templates and pages: nothing is marked as safe, nothing is inline, every id is there once, every label has its field.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use tbi_api::runs::RunState;
+
+use super::agent::{entry, outline, run};
+use super::{Browser, Page, Stand};
+
+pub(super) fn files(folder: &str, end: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path());
+    let wanted = entries.filter(|path| path.to_str().unwrap().ends_with(end));
+    let read: Vec<_> = wanted.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect();
+    assert!(!read.is_empty(), "{}", root.display());
+    read
+}
+
+#[test]
+fn no_template_marks_anything_as_safe_or_has_anything_inline() {
+    for (path, text) in files("templates", ".html") {
+        for word in [
+            "|safe",
+            "| safe",
+            "|escape(",
+            "<script>",
+            "<style",
+            " style=",
+            " onclick",
+            " onload",
+            " onsubmit",
+            "javascript:",
+            "http://",
+            "{% filter",
+        ] {
+            assert!(!text.contains(word), "{} has '{word}'", path.display());
+        }
+        assert!(!text.contains("{% autoescape"), "{}", path.display());
+    }
+}
+
+/// Attributes of one name.
+fn attributes(page: &str, name: &str) -> Vec<String> {
+    let lead = format!(" {name}=\"");
+    page.split(&lead).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+}
+
+#[track_caller]
+fn well_made(path: &str, page: &Page) {
+    let body = &page.body;
+    let ids = attributes(body, "id");
+    let unique: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(ids.len(), unique.len(), "{path}: an id comes twice: {ids:?}");
+    for (name, several) in [("for", false), ("aria-describedby", true), ("aria-labelledby", true)] {
+        for value in attributes(body, name) {
+            let wanted: Vec<&str> = if several { value.split(' ').collect() } else { vec![&value] };
+            for id in wanted {
+                assert!(unique.contains(&id.to_owned()), "{path}: {name} names '{id}', which is not there");
+            }
+        }
+    }
+    for part in ["<main id=\"main\"", "<header", "<footer", "href=\"#main\"", "<html lang=\"", "<h1>"] {
+        assert_eq!(body.matches(part).count(), 1, "{path}: {part}");
+    }
+    for open in [
+        "main", "section", "table", "form", "div", "p", "ul", "dl", "details", "label", "select", "a", "span", "bdi",
+        "td", "tr", "pre",
+    ] {
+        let begins = body.matches(&format!("<{open}>")).count() + body.matches(&format!("<{open} ")).count();
+        assert_eq!(begins, body.matches(&format!("</{open}>")).count(), "{path}: <{open}>");
+    }
+    for input in body.split("<input ").skip(1).map(|rest| rest.split('>').next().unwrap()) {
+        assert!(
+            input.contains("type=\"hidden\"") || input.contains("id=\""),
+            "{path}: a field without a label: {input}"
+        );
+    }
+    for form in body.split("<form ").skip(1).map(|rest| rest.split("</form>").next().unwrap()) {
+        let session = form.contains("method=\"post\"")
+            && !["/login", "/welcome", "/preferences"].iter().any(|open| form.contains(&format!("action=\"{open}\"")));
+        assert_eq!(session, form.contains("name=\"csrf\""), "{path}: {form}");
+    }
+}
+
+#[tokio::test]
+async fn every_page_is_well_made_in_both_languages() {
+    let stand = Stand::start().await;
+    stand.agent.change(|told| {
+        told.runs = vec![
+            run("20260131T230000Z", "short", RunState::Passed),
+            run("20260131T220000Z", "short", RunState::Running),
+        ];
+        told.outline = Some(outline());
+        told.entries = vec![entry(2, "settings", "{}"), entry(1, "a", "null")];
+    });
+    for language in ["en", "pt-BR"] {
+        let mut anna = Browser::log_in(&stand, "anna").await;
+        anna.language = language;
+        for path in [
+            "/",
+            "/runs",
+            "/runs?from=x&to=x&state=x",
+            "/runs/20260131T230000Z",
+            "/runs/20260131T220000Z",
+            "/audit",
+            "/audit?verify=yes",
+            "/audit?before=x",
+            "/users",
+            "/sessions",
+            "/preferences",
+            "/nowhere",
+        ] {
+            let page = anna.get(&stand, path).await;
+            well_made(path, &page);
+            page.has(&format!("<html lang=\"{language}\""));
+        }
+        let token = anna.get(&stand, "/step-up").await.is(200).token();
+        let fields = [("csrf", token.as_str()), ("password", "wrong")];
+        well_made("/step-up", &anna.post(&stand, "/step-up", &fields).await.is(422));
+        let fields = [("csrf", token.as_str()), ("password", crate::access::tests::PASSWORD)];
+        anna.post(&stand, "/step-up", &fields).await.leads_to("/");
+        let page = anna.get(&stand, "/users/new").await.is(200);
+        well_made("/users/new", &page);
+        let fields = [("csrf", page.token()), ("again", "a".to_owned())];
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        well_made("/users/new", &anna.post(&stand, "/users/new", &fields).await.is(422));
+        well_made("/users/account/vera", &anna.get(&stand, "/users/account/vera").await.is(200));
+        let mut nobody = Browser { language, ..Browser::default() };
+        well_made("/login", &nobody.get(&stand, "/login").await.is(200));
+        well_made("/login", &nobody.post(&stand, "/login", &[("account", "")]).await.is(422));
+        well_made("/login", &nobody.post(&stand, "/login", &[("account", "x"), ("password", "y")]).await.is(422));
+    }
+    stand.stop().await;
+    let stand = Stand::unclaimed().await;
+    well_made("/welcome", &Browser::default().get(&stand, "/welcome").await.is(200));
+    well_made("/welcome", &Browser::default().post(&stand, "/welcome", &[("password", "a")]).await.is(422));
+    stand.stop().await;
+}
