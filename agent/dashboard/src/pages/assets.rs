@@ -13,7 +13,6 @@ use http::header::{self, HeaderValue};
 
 use super::Pages;
 use super::refused::{Refused, Shown};
-use crate::answers::refusal;
 
 /// One file.
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +60,7 @@ pub(crate) fn path(name: &str) -> String {
 pub(super) async fn serve(State(_pages): State<Arc<Pages>>, Path((hash, name)): Path<(String, String)>) -> Shown {
     let asset = ASSETS.iter().find(|asset| hash == *HASH && asset.name == name).ok_or_else(|| {
         // Of a page that was loaded before the program was renewed.
-        Refused(refusal(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "there is no such file in this version; load the page again",
-        ))
+        Refused::new(StatusCode::NOT_FOUND, "not-found", "there is no such file in this version; load the page again")
     })?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),

@@ -13,7 +13,6 @@ use http::request::Parts;
 use super::Pages;
 use super::refused::Refused;
 use crate::access::{Origin, Visitor, Who, origin};
-use crate::answers::refusal;
 
 /// Largest form, bytes; the largest of ours is a password and little more.
 pub(crate) const LIMIT: usize = 16 << 10;
@@ -56,7 +55,7 @@ pub(crate) struct SignedForm {
 }
 
 fn refused(status: StatusCode, code: &'static str, detail: &str) -> Refused {
-    Refused(refusal(status, code, detail))
+    Refused::new(status, code, detail)
 }
 
 fn not_own(why: &str) -> Refused {

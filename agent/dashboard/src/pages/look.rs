@@ -73,7 +73,8 @@ impl Zone {
         at.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
 
-    /// What somebody wrote into a `datetime-local` field, or a moment with its offset.
+    /// What somebody typed: a date, with a time or without, in this zone, or a moment with its offset. Not a `datetime-local` field, which
+    /// shows the browser's idea of a date and drops what it does not take.
     pub(crate) fn moment(&self, text: &str) -> Option<Timestamp> {
         let text = text.trim();
         if let Ok(moment) = text.parse::<Timestamp>() {
@@ -207,7 +208,12 @@ mod tests {
         let paulo = Zone::named("America/Sao_Paulo").unwrap();
         assert_eq!(paulo.moment("2026-01-31T20:59"), Some(at("2026-01-31T23:59:00Z")));
         assert_eq!(paulo.moment("2026-01-31T23:59:00Z"), Some(at("2026-01-31T23:59:00Z")));
-        assert_eq!(paulo.moment("tomorrow"), None);
+        assert_eq!(paulo.moment(" 2026-01-31 20:59 "), Some(at("2026-01-31T23:59:00Z")));
+        assert_eq!(paulo.moment("2026-01-31"), Some(at("2026-01-31T03:00:00Z")));
+        assert_eq!(paulo.moment("2026-01-31 20:59:00 -03:00"), None, "a moment has no blank before its offset");
+        for none in ["", "tomorrow", "31/01/2026", "2026-02-30", "2026-01-31 25:00", "\0", &"9".repeat(1000)] {
+            assert_eq!(paulo.moment(none), None, "{none}");
+        }
         assert!(Zone::all().len() > 300 && Zone::all().contains(&"America/Sao_Paulo".to_owned()));
     }
 }

@@ -18,21 +18,33 @@ use super::next::Next;
 use super::words::Said;
 use super::{Pages, html, roles_of};
 use crate::access::Fault;
-use crate::answers::{Answer, problem};
+use crate::answers::{Answer, problem, refusal};
 use crate::body::{AnswerBody, Content};
 use crate::face::{Face, Reader};
 use crate::gate::{Peer, Refusal};
 
 /// A refusal of a page's handler.
 #[derive(Debug, Clone)]
-pub(crate) struct Refused(pub(crate) Refusal);
+pub(crate) struct Refused(Box<Refusal>);
+
+impl Refused {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        refusal(status, code, detail).into()
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self(Box::new(refusal))
+    }
+}
 
 /// What handlers of pages return.
 pub(crate) type Shown = Result<Response, Refused>;
 
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
-        Self(*fault.0)
+        Self(fault.0)
     }
 }
 
@@ -99,7 +111,7 @@ impl Pages {
             let to = match self.is_claimed().await {
                 Ok(false) => "/welcome".to_owned(),
                 Ok(true) => Next::after_login(wanted).login(),
-                Err(fault) => return self.page(reader, look, Refused::from(fault).0).await,
+                Err(fault) => return self.page(reader, look, *Refused::from(fault).0).await,
             };
             return super::see_other(&to);
         }
@@ -151,7 +163,7 @@ pub(super) async fn layer(State(pages): State<Arc<Pages>>, request: Request, inn
     let mut response = inner.run(request).await;
     let Some(Refused(refusal)) = response.extensions_mut().remove() else { return response };
     match reader {
-        Some(reader) => pages.show(&reader, refusal).await,
-        None => problem(refusal).map(axum::body::Body::new),
+        Some(reader) => pages.show(&reader, *refusal).await,
+        None => problem(*refusal).map(axum::body::Body::new),
     }
 }

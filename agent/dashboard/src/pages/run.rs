@@ -14,7 +14,6 @@ use super::refused::{Refused, Shown};
 use super::runs::{Row, is_id};
 use super::visit::Visit;
 use super::{Pages, html, number};
-use crate::answers::refusal;
 
 /// How far a run is.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,7 +100,7 @@ fn found(outline: Outline, look: &Look) -> Found {
 
 /// The page.
 pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit, Path(id): Path<String>) -> Shown {
-    let no_run = || Refused(refusal(StatusCode::NOT_FOUND, "no-such-run", "there is no run with this id"));
+    let no_run = || Refused::new(StatusCode::NOT_FOUND, "no-such-run", "there is no run with this id");
     if !is_id(&id) {
         return Err(no_run());
     }
@@ -130,5 +129,5 @@ pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit, Path(id
 /// A page that is about one thing of the agent's is nothing without it.
 pub(super) fn silent(error: &ClientError) -> Refused {
     let detail = format!("the agent does not say: {error}");
-    Refused(crate::answers::later(StatusCode::SERVICE_UNAVAILABLE, "daemon-down", detail, 5))
+    crate::answers::later(StatusCode::SERVICE_UNAVAILABLE, "daemon-down", detail, 5).into()
 }

@@ -16,7 +16,6 @@ use super::refused::{Refused, Shown};
 use super::visit::Visit;
 use super::{Pages, html, see_other, unprocessable};
 use crate::access::{Fault, UserChange, page};
-use crate::answers::refusal;
 
 #[derive(Template)]
 #[template(path = "user.html")]
@@ -105,7 +104,7 @@ pub(super) async fn change(State(pages): State<Arc<Pages>>, Path(name): Path<Str
         }
         _ => {
             let detail = "the form does not say what is to be done; load the page again";
-            return Err(Refused(refusal(StatusCode::BAD_REQUEST, "malformed-request", detail)));
+            return Err(Refused::new(StatusCode::BAD_REQUEST, "malformed-request", detail));
         }
     };
     match done {

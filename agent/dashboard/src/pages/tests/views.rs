@@ -80,7 +80,7 @@ async fn the_list_of_runs_is_filtered_and_leafed_through() {
         .is(422)
         .has("value=\"yesterday\"")
         .has("value=\"keep me\"");
-    page.has("id=\"from-error\"").has("aria-invalid=\"true\" aria-describedby=\"from-error\"");
+    page.has("id=\"from-error\"").has("aria-invalid=\"true\" aria-describedby=\"from-error from-hint\"");
     vera.get(&stand, "/runs?state=done").await.is(422).has("aria-describedby=\"state-error\"");
     stand.stop().await;
 }
