@@ -71,6 +71,7 @@ pub(super) async fn serve(State(_pages): State<Arc<Pages>>, Path((hash, name)): 
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
 
     #[test]
@@ -94,5 +95,53 @@ mod tests {
                 assert_eq!(own, allowed, "{} has {word}", asset.name);
             }
         }
+    }
+
+    /// Relative luminance (WCAG 2.2) of `#rgb` or `#rrggbb`.
+    fn luminance(colour: &str) -> f64 {
+        let digits: Vec<f64> = colour[1..].chars().map(|digit| f64::from(digit.to_digit(16).unwrap())).collect();
+        let part = |index: usize| match digits.len() {
+            3 => digits[index] * 17.0,
+            _ => digits[2 * index] * 16.0 + digits[2 * index + 1],
+        };
+        let linear = |value: f64| if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
+        let [red, green, blue] = [0, 1, 2].map(|index| linear(part(index) / 255.0));
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+
+    #[test]
+    fn colours_can_be_told_apart_in_light_and_dark() {
+        let style = std::str::from_utf8(ASSETS[0].body).unwrap();
+        let pair = |name: &str| -> [String; 2] {
+            let lead = format!("--{name}: light-dark(");
+            let value = style.split(&lead).nth(1).unwrap_or_else(|| panic!("there is no colour {name}"));
+            let (light, dark) = value.split(')').next().unwrap().split_once(", ").unwrap();
+            [light.to_owned(), dark.to_owned()]
+        };
+        let contrast = |one: &str, other: &str| {
+            let (one, other) = (luminance(one), luminance(other));
+            (one.max(other) + 0.05) / (one.min(other) + 0.05)
+        };
+        for (front, grounds, least) in [
+            ("ink", &["paper", "tint", "bad-tint"][..], 4.5),
+            ("soft", &["paper", "tint"], 4.5),
+            ("link", &["paper", "tint"], 4.5),
+            ("good", &["paper", "good-tint"], 4.5),
+            ("bad", &["paper", "tint", "bad-tint"], 4.5),
+            ("warn", &["paper", "warn-tint"], 4.5),
+            // Borders of fields (WCAG 2.2, 1.4.11).
+            ("edge", &["paper", "tint"], 3.0),
+        ] {
+            for ground in grounds {
+                for (one, other) in pair(front).iter().zip(pair(ground)) {
+                    let seen = contrast(one, &other);
+                    assert!(seen >= least, "{front} on {ground}, {one} on {other}: {seen:.2}");
+                }
+            }
+        }
+        for bar in pair("bar") {
+            assert!(contrast("#fff", &bar) >= 4.5, "the header: {bar}");
+        }
+        assert!((contrast("#000", "#ffffff") - 21.0).abs() < 0.01);
     }
 }

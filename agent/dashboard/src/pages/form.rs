@@ -42,16 +42,21 @@ impl Fields {
     }
 }
 
+/// That this module looked: nobody else can make one, and so no form.
+struct Proven;
+
 /// A form of anybody, from a page of this box.
 pub(crate) struct OwnForm {
     pub(crate) visitor: Visitor,
     pub(crate) fields: Fields,
+    _proven: Proven,
 }
 
 /// A form of somebody logged in, from a page of this box, with the token of the session.
 pub(crate) struct SignedForm {
     pub(crate) who: Who,
     pub(crate) fields: Fields,
+    _proven: Proven,
 }
 
 fn refused(status: StatusCode, code: &'static str, detail: &str) -> Refused {
@@ -103,7 +108,7 @@ impl FromRequest<Arc<Pages>> for OwnForm {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_request_parts(&mut parts, &pages.access).await?;
         let fields = fields(Request::from_parts(parts, body), pages).await?;
-        Ok(Self { visitor, fields })
+        Ok(Self { visitor, fields, _proven: Proven })
     }
 }
 
@@ -117,7 +122,7 @@ impl FromRequest<Arc<Pages>> for SignedForm {
         if !pages.access.form_token_is(&who.identity, fields.text(TOKEN)) {
             return Err(not_own("its token is not that of the session"));
         }
-        Ok(Self { who, fields })
+        Ok(Self { who, fields, _proven: Proven })
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) async fn show(State(pages): State<Arc<Pages>>, Guest(visitor): Guest,
 
 /// Logs in.
 pub(super) async fn log_in(State(pages): State<Arc<Pages>>, form: OwnForm) -> Shown {
-    let OwnForm { visitor, fields } = form;
+    let OwnForm { visitor, fields, .. } = form;
     let mut shown = LoginPage::new(Look::of(&visitor.headers), fields.text("next"));
     let missing = |name: &str| fields.text(name).is_empty().then(|| shown.look.say("field-missing").into_owned());
     let (no_account, no_password) = (missing("account"), missing("password"));

@@ -67,7 +67,7 @@ pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit) -> Show
 
 /// Makes it.
 pub(super) async fn make(State(pages): State<Arc<Pages>>, form: SignedForm) -> Shown {
-    let SignedForm { who, fields } = form;
+    let SignedForm { who, fields, .. } = form;
     let visit = Visit::new(&pages, who, "/users/new");
     let (account, role) = (fields.text("account").trim(), fields.text("role").parse::<Role>().ok());
     let mut shown = page_of(&visit, account, role).await;

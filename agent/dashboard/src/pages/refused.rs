@@ -101,25 +101,32 @@ fn sentence(look: &Look, path: &str, refusal: &Refusal) -> (String, bool) {
     (refusal.detail.clone(), true)
 }
 
+/// Where a reader wants to after a login or a proof: to what was asked for, or to the page whose form was sent. What was sent to the API is not
+/// a page.
+fn way_back(reader: &Reader) -> Next {
+    let (path, whole) = (reader.uri.path(), reader.uri.path_and_query());
+    match reader.method {
+        Method::GET | Method::HEAD => Next::after_login(whole.map_or("/", |it| it.as_str())),
+        _ if path.starts_with("/api/") => Next::start(),
+        _ => Next::after_login(path),
+    }
+}
+
 impl Pages {
     async fn show(&self, reader: &Reader, refusal: Refusal) -> Response {
         let look = Look::of(&reader.headers);
-        let reads = matches!(reader.method, Method::GET | Method::HEAD);
+        let back = way_back(reader);
         if refusal.code == "not-authenticated" {
-            let wanted =
-                if reads { reader.uri.path_and_query().map_or("/", |it| it.as_str()) } else { reader.uri.path() };
             let to = match self.is_claimed().await {
                 Ok(false) => "/welcome".to_owned(),
-                Ok(true) => Next::after_login(wanted).login(),
+                Ok(true) => back.login(),
                 Err(fault) => return self.page(reader, look, *Refused::from(fault).0).await,
             };
             return super::see_other(&to);
         }
         if refusal.code == "step-up-required" {
             // What was sent is lost with it; pages that send something take the proof before they show their form.
-            let wanted =
-                if reads { reader.uri.path_and_query().map_or("/", |it| it.as_str()) } else { reader.uri.path() };
-            return super::see_other(&Next::after_login(wanted).step_up());
+            return super::see_other(&back.step_up());
         }
         self.page(reader, look, refusal).await
     }

@@ -66,7 +66,7 @@ pub(super) async fn show(State(pages): State<Arc<Pages>>, visit: Visit) -> Shown
 
 /// Ends one.
 pub(super) async fn end(State(pages): State<Arc<Pages>>, form: SignedForm) -> Shown {
-    let SignedForm { who, fields } = form;
+    let SignedForm { who, fields, .. } = form;
     page::end_session(&pages.access, who, fields.text("hash").to_owned()).await?;
     Ok(see_other("/sessions"))
 }

@@ -49,7 +49,7 @@ pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit, Asked(a
 
 /// Takes the proof.
 pub(super) async fn prove(State(pages): State<Arc<Pages>>, form: SignedForm) -> Shown {
-    let SignedForm { who, fields } = form;
+    let SignedForm { who, fields, .. } = form;
     let visit = Visit::new(&pages, who, "/step-up");
     let given = |name: &str| Some(fields.text(name)).filter(|text| !text.is_empty());
     let order = StepUp {

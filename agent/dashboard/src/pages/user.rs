@@ -64,7 +64,7 @@ pub(super) async fn show(State(pages): State<Arc<Pages>>, visit: Visit, Path(nam
 
 /// Does what its forms ask for.
 pub(super) async fn change(State(pages): State<Arc<Pages>>, Path(name): Path<String>, form: SignedForm) -> Shown {
-    let SignedForm { who, fields } = form;
+    let SignedForm { who, fields, .. } = form;
     let account = page::user(&pages.access, who.clone(), &name).await?;
     let path = format!("/users/account/{}", account.name);
     let visit = Visit::new(&pages, who, &path);

@@ -63,7 +63,7 @@ pub(super) async fn show(State(pages): State<Arc<Pages>>, Guest(visitor): Guest)
 
 /// Makes the first administrator and logs in.
 pub(super) async fn claim(State(pages): State<Arc<Pages>>, form: OwnForm) -> Shown {
-    let OwnForm { visitor, fields } = form;
+    let OwnForm { visitor, fields, .. } = form;
     if pages.is_claimed().await? {
         return Ok(see_other("/login"));
     }

@@ -52,6 +52,7 @@ async fn who_is_not_logged_in_is_led_to_the_login_and_back() {
     let mut browser = Browser::default();
     browser.get(&stand, "/").await.leads_to("/login");
     browser.get(&stand, "/runs?state=passed&name=a").await.leads_to("/login?next=%2Fruns%3Fstate%3Dpassed%26name%3Da");
+    browser.post(&stand, "/sessions", &[("hash", "x")]).await.leads_to("/login?next=%2Fsessions");
     let page = browser.get(&stand, "/login?next=%2Fruns%3Fstate%3Dpassed%26name%3Da").await.is(200);
     page.has("name=\"next\" value=\"/runs?state=passed&#38;name=a\"");
     let fields = [("account", " vera "), ("password", PASSWORD), ("code", ""), ("next", "/runs?state=passed&name=a")];
