@@ -44,6 +44,10 @@ use crate::listen::Sockets;
 use crate::registry::Configured;
 use crate::serve::{Config, serve};
 
+/// Requests and connections are many small allocations; docs/figures.md has what this one saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Segment of the door's operations about access: `/api/v1/access/…`.
 const ACCESS: &str = "access";
 

@@ -107,7 +107,7 @@ pub(crate) struct Access {
     passwords: Passwords,
     claim_code: Option<PathBuf>,
     addresses: Mutex<RateLimiter<Place>>,
-    identities: Mutex<RateLimiter<String>>,
+    identities: Mutex<RateLimiter<AccountName>>,
     throttle: Mutex<Throttle>,
     lives: Lives,
     sessions: Known<Digest, Arc<KnownSession>>,

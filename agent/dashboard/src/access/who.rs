@@ -71,7 +71,7 @@ impl Who {
     pub(crate) fn session(&self) -> Result<(&SessionId, &Session, bool), Fault> {
         match &self.identity.proof {
             Proof::Session { id, known, stepped_up } => Ok((id, &known.session, *stepped_up)),
-            Proof::Token(_) | Proof::Password | Proof::Certificate => Err(Fault::needs_session()),
+            Proof::Token(_) | Proof::Password(_) | Proof::Certificate(_) => Err(Fault::needs_session()),
         }
     }
 }
@@ -108,7 +108,7 @@ impl FromRequestParts<Arc<Access>> for Who {
         };
         // The gate looked a moment ago, so this is answered from memory.
         let identity = access.identify(&visitor.headers, &visitor.peer, &visitor.correlation_id).await?;
-        let same = identity.filter(|identity| identity.account.name.as_str() == name);
+        let same = identity.filter(|identity| identity.account().name == name);
         let identity =
             same.ok_or_else(|| Fault::not_authenticated(&visitor.headers, "the login ended just now; log in again"))?;
         let by = identity.by(role, &visitor.peer, &visitor.correlation_id);

@@ -21,7 +21,7 @@ use crate::body::RequestBody;
 /// Most requests to one daemon at once, event streams among them.
 const MOST: usize = 1024;
 /// Most idle connections kept.
-const IDLE: usize = 128;
+const IDLE: usize = 512;
 /// How long connecting, or waiting for a place, may take.
 pub(crate) const CONNECT: Duration = Duration::from_secs(2);
 /// Daemons answer with far smaller heads.

@@ -22,7 +22,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -47,6 +47,7 @@ use crate::caps::Most;
 use crate::certs::Names;
 use crate::door::Local;
 use crate::gate::{Asked, Caller, Gate, Refusal};
+use crate::limits::{Limits, RateLimiter};
 use crate::listen::Sockets;
 use crate::registry::Configured;
 use crate::serve::{Config, ServeError, serve};
@@ -65,15 +66,9 @@ impl Gate for TestGate {
             if asked.headers.contains_key("x-test-limited") {
                 return Err(refusal(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "wait"));
             }
-            let mut answer_headers = HeaderMap::new();
-            if let Some(leaf) = &asked.peer.certificate {
-                let proved = crate::certs::fingerprint(leaf);
-                answer_headers.insert("x-test-certificate", HeaderValue::from_str(&proved).unwrap());
-            }
-            answer_headers.append(header::SET_COOKIE, HeaderValue::from_static("a=1"));
-            answer_headers.append(header::SET_COOKIE, HeaderValue::from_static("b=2"));
+            let standing = RateLimiter::new(Limits::PER_ADDRESS, 1).take(&(), Duration::ZERO);
             if asked.claims.public {
-                return Ok(Caller { account: None, answer_headers });
+                return Ok(Caller { account: None, standing });
             }
             let role = asked.headers.get(AS).and_then(|role| role.to_str().ok());
             match Role::ALL.into_iter().find(|known| Some(known.as_str()) == role) {
@@ -84,7 +79,7 @@ impl Gate for TestGate {
                 Some(_) if asked.claims.step_up => {
                     Err(refusal(StatusCode::FORBIDDEN, "step-up-required", "prove it is you"))
                 }
-                Some(role) => Ok(Caller { account: Some(("tester".to_owned(), role)), answer_headers }),
+                Some(role) => Ok(Caller { account: Some(("tester".parse().unwrap(), role)), standing }),
             }
         };
         std::future::ready(judge()).boxed()
@@ -139,6 +134,7 @@ fn document() -> utoipa::openapi::OpenApi {
             "/v1/torn": {"get": of(&everybody)},
             "/v1/flood": {"get": of(&everybody)},
             "/v1/open": {"get": {"security": [], "responses": answers}},
+            "/v1/page": {"get": of(&everybody)},
             "/v1/power": {"post": danger},
             "/v1/strict": {"get": {"responses": answers}},
         },
@@ -235,6 +231,7 @@ fn router(working: &watch::Sender<usize>, served: &Arc<AtomicUsize>, shutdown: &
             }),
         )
         .route("/v1/open", get(|| async { "open" }))
+        .route("/v1/page", get(|| async { axum::response::Html("<!doctype html>") }))
         .route("/v1/power", post(|| async { "off" }))
         .route("/v1/strict", get(|| async { "strict" }))
 }

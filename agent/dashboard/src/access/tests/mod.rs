@@ -190,7 +190,8 @@ impl TestBox {
         let mut request = Request::builder().method(ask.method).uri(ask.path).body(Body::from(ask.body)).unwrap();
         *request.headers_mut() = ask.headers;
         request.headers_mut().insert("x-correlation-id", HeaderValue::from_static("test-1"));
-        let more = caller.answer_headers.clone();
+        let mut more = HeaderMap::new();
+        caller.standing.put_into(&mut more);
         request.extensions_mut().insert(caller);
         request.extensions_mut().insert(ask.peer);
         let response = TowerToHyperService::new(self.router.clone()).call(request).await.unwrap();
