@@ -109,6 +109,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     tbi_daemon::init_tracing("tbi-dashboard", &args.log);
     raise_descriptor_limit();
+    keep_small_pages();
     // The door never opens without somebody who decides who comes in.
     let access = access_control(&args)?;
     let workers = usize::from(args.workers);
@@ -149,6 +150,14 @@ fn config(args: Args, access: Arc<Access>) -> anyhow::Result<Config> {
         }),
         most: Most { all: args.connections, per_address: args.connections_per_address },
     })
+}
+
+/// The allocator asks for huge pages, and the kernel makes the whole of one resident when a byte of it is used: ten thousand connections would
+/// take 200 MB more.
+fn keep_small_pages() {
+    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::warn!(%error, "huge pages stay in use; many connections take more memory");
+    }
 }
 
 /// Every connection is a descriptor; the usual soft limit of 1024 is for programs that use `select`.
