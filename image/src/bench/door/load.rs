@@ -243,7 +243,8 @@ impl Drop for Running {
     }
 }
 
-/// A program on the client core, with as many descriptors as the machine gives; the kernel ends it when we die.
+/// A program on the client core, with as many descriptors as the machine gives; the kernel ends it when we die. It gives way to the daemon with
+/// which it shares the core: else an answer waits for as long as the scheduler lets the tool go on, which is the tool's time and not the door's.
 fn pinned(program: &str) -> Vec<String> {
     let raised = "ulimit -Sn hard; exec \"$@\"";
     [
@@ -255,6 +256,7 @@ fn pinned(program: &str) -> Vec<String> {
         "-c",
         raised,
         "bash",
+        "nice",
         "taskset",
         "--cpu-list",
         CLIENT_CORE,
