@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tbi_tests::child::run;
 use tbi_tests::door::{ADA, Answer, As, Client, PASSWORD, Session};
 use tbi_tests::program;
-use tbi_tests::stand::write;
+use tbi_tests::stand::{read, write};
 use tbi_tests::vm::image::Image;
 use tbi_tests::vm::{Machine, until};
 use tempfile::TempDir;
@@ -75,7 +75,7 @@ impl Outside {
         self.client.ask(As::Session(session), "GET", path, None).expect(200).json()
     }
 
-    /// Orders another host name, with an idempotency key.
+    /// Orders another host name.
     fn rename(&self, session: &Session, name: &str, fields: &[&str]) -> Answer {
         let now = self.get(session, SETTINGS);
         let mut settings = now["settings"].clone();
@@ -206,12 +206,15 @@ fn vm_door_speaks_every_http_version_on_443_and_announces_http3() {
         curl.args([option, "--output", "/dev/null", "--write-out", "%{http_version} %{http_code}"]);
         run(curl.arg(outside.client.url("/health/live")), SOON).stdout
     };
+    // What a stranger is told to trust is what the box has on its disk.
+    let told = outside.client.ask(As::Nobody, "GET", "/ca.pem", None).expect(200);
+    assert_eq!(told.body, read(&outside.home.path().join("ca.pem")));
     assert_eq!((spoken("--http1.1"), spoken("--http2")), ("1.1 200".to_owned(), "2 200".to_owned()));
     let over_tcp = outside.client.ask(As::Session(&session), "GET", WHOAMI, None).expect(200);
     assert!(over_tcp.header("alt-svc").is_some_and(|it| it.contains(r#"h3=":443""#)), "{over_tcp:?}");
     let over_udp = outside.client.get_over_http3(outside.machine.door_udp(), As::Session(&session), WHOAMI);
     assert_eq!(over_udp.expect(200).json()["account"], ADA);
-    // Who came over HTTP/3 is known by address as well: the agent's route answers, and a stranger is refused.
+    // A stranger is a stranger there as well.
     let stranger = outside.client.get_over_http3(outside.machine.door_udp(), As::Nobody, STATUS);
     stranger.assert_problem(401, "not-authenticated");
 }
