@@ -27,17 +27,19 @@ mod tls;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tbi_api::access::AccessClient;
+use tbi_api::client::AgentClient;
 use tbi_daemon::Shutdown;
 
 use crate::access::Access;
 use crate::access::clock::SystemClock;
 use crate::caps::Most;
-use crate::certs::{Brought, Names};
+use crate::certs::{Agent, Brought, Certificates, Names};
 use crate::door::Local;
 use crate::limits::{Delays, Limits};
 use crate::listen::Sockets;
@@ -46,6 +48,10 @@ use crate::serve::{Config, serve};
 
 /// Segment of the door's operations about access: `/api/v1/access/…`.
 const ACCESS: &str = "access";
+/// The daemon that knows what the box is called.
+const AGENT: &str = "agent";
+/// Longer than its status takes on a busy box.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Front door of TLSStress.Art TBI.
 #[derive(Debug, Parser)]
@@ -57,16 +63,16 @@ struct Args {
     /// Directory of the CA, the certificate and the keys
     #[arg(long, value_name = "DIR", default_value = "/var/lib/tbi-dashboard")]
     state: PathBuf,
-    /// Host name in the certificate, beside tbi.local
+    /// Host name in the certificate, beside tbi.local and what the agent says that the box is called
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
-    /// Address in the certificate
+    /// Address in the certificate, beside those that the agent says the box has on its management network
     #[arg(long, value_name = "ADDR")]
     address: Vec<IpAddr>,
-    /// Own certificate instead of one made here: PEM, leaf first
+    /// Certificate instead of one made here: PEM, leaf first. It is read again every minute and at SIGHUP, and none can be brought through the API
     #[arg(long, value_name = "FILE", requires = "key")]
     certificate: Option<PathBuf>,
-    /// Key of the own certificate, PEM
+    /// Key of that certificate, PEM
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
     /// CA of client certificates, PEM; they are asked for only with it
@@ -131,17 +137,22 @@ fn access_control(args: &Args) -> anyhow::Result<Arc<Access>> {
 
 fn config(args: Args, access: Arc<Access>) -> anyhow::Result<Config> {
     let hosts = args.host.into_iter().chain(["tbi.local".to_owned()]).collect();
+    let names = Names { hosts, addresses: args.address.into_iter().collect() };
+    let brought = args.certificate.zip(args.key).map(|(chain, key)| Brought { chain, key });
+    let sockets = Sockets::open(&args.listen)?;
+    let certificates = Certificates::load(&args.state, names, brought, tls::provider())?;
+    let status = args.daemons.iter().find(|daemon| daemon.name == AGENT);
+    let status = status.map(|daemon| AgentClient::new(&daemon.socket).with_timeout(ANSWER));
     Ok(Config {
-        sockets: Sockets::open(&args.listen)?,
-        state: args.state,
-        names: Names { hosts, addresses: args.address.into_iter().collect() },
-        brought: args.certificate.zip(args.key).map(|(chain, key)| Brought { chain, key }),
+        sockets,
+        certificates: Arc::clone(&certificates),
+        agent: Agent { status, access: AccessClient::new(&args.accounts) },
         client_ca: args.client_ca,
         daemons: args.daemons,
         local: Some(Local {
             name: ACCESS,
             document: serde_json::to_value(access::openapi())?,
-            router: access::routes(access),
+            router: access::routes(access, certificates),
         }),
         most: Most { all: args.connections, per_address: args.connections_per_address },
     })
