@@ -65,7 +65,7 @@ impl Identity {
     }
 }
 
-enum Header<'a> {
+pub(super) enum Header<'a> {
     Bearer(&'a [u8]),
     Basic(&'a [u8]),
 }
@@ -240,7 +240,7 @@ fn program(secrets: &Secrets) -> Answer<Identity> {
     Ok(Identity { account: secrets.account.clone(), proof: Proof::Password })
 }
 
-fn read(value: &[u8]) -> Option<Header<'_>> {
+pub(super) fn read(value: &[u8]) -> Option<Header<'_>> {
     if value.len() > AUTHORIZATION {
         return None;
     }
@@ -253,7 +253,7 @@ fn read(value: &[u8]) -> Option<Header<'_>> {
     }
 }
 
-fn name_and_password(pair: &[u8]) -> Option<(String, Hidden)> {
+pub(super) fn name_and_password(pair: &[u8]) -> Option<(String, Hidden)> {
     let text = String::from_utf8(BASE64.decode(pair).ok()?).ok()?;
     let (name, password) = text.split_once(':')?;
     Some((name.to_owned(), Hidden::new(password)))

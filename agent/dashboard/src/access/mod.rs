@@ -16,6 +16,7 @@
 //! | [`users`], [`credentials`], [`first`] | what administrators do about others |
 //! | [`certificate`] | the certificate that the door shows |
 //! | [`document`] | the OpenAPI document of the routes, which carries the claims |
+//! | [`fuzzing`] | the forms of proof as fuzz targets see them |
 //!
 //! Invariants: while the agent cannot be asked, nobody is let in; nothing that is secret is shown by `Debug` or logged; whether an account
 //! exists cannot be told from an answer.
@@ -31,6 +32,7 @@ mod cookie;
 mod credentials;
 mod document;
 mod first;
+pub(crate) mod fuzzing;
 mod identify;
 mod keys;
 mod known;

@@ -35,7 +35,7 @@ use tbi_daemon::ReplaceError;
 use tokio::sync::{MutexGuard, Notify};
 use x509_parser::parse_x509_certificate;
 
-pub(crate) use self::brought::{Brought, Unfit};
+pub(crate) use self::brought::{Brought, Unfit, judge};
 pub(crate) use self::keeper::{Agent, keep};
 use self::kept::{Kept, Stored};
 pub(crate) use self::names::Names;
@@ -198,7 +198,7 @@ impl Certificates {
         };
         let mut refused = CertError::NoRequest;
         for key in keys {
-            let judged = brought::judge(chain.as_bytes(), key.reveal().as_bytes(), &self.provider, Timestamp::now());
+            let judged = judge(chain.as_bytes(), key.reveal().as_bytes(), &self.provider, Timestamp::now());
             match judged {
                 Ok(certified) => {
                     let leaf = certified.cert.first().map(|leaf| sha256(leaf)).ok_or(Unfit::NoCertificate)?;
@@ -338,7 +338,7 @@ fn look(
             Ok(None) => (own, Origin::Own, None),
             Ok(Some(stored)) => {
                 let key = stored.key.reveal().as_bytes();
-                match brought::judge(stored.chain.as_bytes(), key, provider, now) {
+                match judge(stored.chain.as_bytes(), key, provider, now) {
                     Ok(brought) => (brought, Origin::Brought, None),
                     Err(unfit) => (own, Origin::Own, Some(unfit.to_string())),
                 }

@@ -62,7 +62,7 @@ fn a_broken_file_is_replaced() {
 }
 
 fn brought(chain: &str, key: &str, now: Timestamp) -> Result<CertifiedKey, Unfit> {
-    brought::judge(chain.as_bytes(), key.as_bytes(), &default_provider(), now)
+    judge(chain.as_bytes(), key.as_bytes(), &default_provider(), now)
 }
 
 #[test]
