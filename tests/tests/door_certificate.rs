@@ -34,7 +34,7 @@ fn agent(door: &Door, path: &str) -> Value {
 fn told(door: &Door) -> (String, Value) {
     until("the agent to be told what is on the port", SOON, || {
         let (leaf, status) = (seen(door), agent(door, "/v1/status"));
-        (status["door_certificate"]["leaf_sha256"] == leaf).then(|| (leaf, status))
+        (status["door_certificate"]["leaf_sha256"] == leaf).then_some((leaf, status))
     })
 }
 
