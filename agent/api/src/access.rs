@@ -30,8 +30,10 @@
 //! | `GET /v1/certificates/{fingerprint}` | | [`KnownCertificate`]; 404 `no-such-certificate` |
 //! | `DELETE /v1/certificates/{fingerprint}` | | 204; 404 |
 //! | `POST /v1/audit` | [`AuditNote`] | 204 |
+//! | `PUT /v1/door` | [`DoorCertificate`] | 204; kept in memory, not audited: told at each change and about once a minute |
 
 mod client;
+mod door;
 mod names;
 
 use jiff::Timestamp;
@@ -40,6 +42,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use client::AccessClient;
+pub use door::{DoorCertificate, Origin};
 pub use names::{AccountName, Digest, Hidden, NoDigest, NoName, NoTokenId, Role, Scope, TokenId, UnknownWord};
 
 /// Where the agent listens for the dashboard on an appliance.
@@ -356,7 +359,7 @@ pub enum Outcome {
 pub struct AuditNote {
     /// Who.
     pub by: By,
-    /// What, dotted: `login`, `login.refused`, `step-up`, `logout`, `first-administrator.refused`.
+    /// What, dotted: `login`, `login.refused`, `step-up`, `logout`, `first-administrator.refused`, `door.certificate.change`.
     pub action: String,
     /// On what.
     pub target: String,

@@ -9,7 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tbi_api::access::{AccessClient, AccountChange, By, Hidden, NewAccount, NewSession, Role, Session};
+use tbi_api::access::{
+    AccessClient, AccountChange, By, Digest, DoorCertificate, Hidden, NewAccount, NewSession, Origin, Role, Session,
+};
+use tbi_api::client::AgentClient;
 use tbi_daemon::{ClientError, UnixClient};
 use tempfile::TempDir;
 
@@ -270,4 +273,34 @@ async fn a_forged_licence_is_refused_and_leaves_an_entry() {
     assert_eq!((entry["outcome"].as_str(), entry["target"].as_str()), (Some("refused"), Some("/v1/licences")));
     let standing = agent.curl(&[], "/v1/licences").body;
     assert_eq!((&standing["enforced"], &standing["balance"]), (&json!(false), &json!(0)));
+}
+
+#[tokio::test]
+async fn what_the_door_shows_is_in_the_status_until_the_agent_is_started_again_and_never_in_the_chain() {
+    let agent = Agent::start();
+    let (access, asked) = (agent.access().await, AgentClient::new(&agent.socket("a.sock")));
+    assert_eq!(asked.status().await.unwrap().door_certificate, None);
+    let entries = agent.entries("limit=50").len();
+    let mut shown = DoorCertificate {
+        leaf_sha256: Digest::of_bytes(&[1; 32]),
+        ca_sha256: Digest::of_bytes(&[2; 32]),
+        names: vec!["tbi.local".to_owned()],
+        not_after: "2030-01-01T00:00:00Z".parse().unwrap(),
+        origin: Origin::Own,
+        trouble: None,
+    };
+    access.tell_certificate(&shown).await.unwrap();
+    assert_eq!(asked.status().await.unwrap().door_certificate.as_ref(), Some(&shown));
+    shown.origin = Origin::Brought;
+    access.tell_certificate(&shown).await.unwrap();
+    for names in [vec!["a".to_owned(); 257], vec!["a".repeat(1025)]] {
+        let wrong = DoorCertificate { names, ..shown.clone() };
+        assert_eq!(code(&access.tell_certificate(&wrong).await.unwrap_err()), "refused");
+    }
+    assert_eq!(asked.status().await.unwrap().door_certificate, Some(shown));
+    assert_eq!(agent.entries("limit=50").len(), entries);
+    let agent = Agent::on(agent.stop());
+    let _ready = agent.access().await;
+    let asked = AgentClient::new(&agent.socket("a.sock"));
+    assert_eq!(asked.status().await.unwrap().door_certificate, None, "it has to be told again");
 }

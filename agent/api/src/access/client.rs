@@ -17,9 +17,9 @@ use tbi_daemon::{CORRELATION_HEADER, ClientError, UnixClient};
 use tokio::net::UnixStream;
 
 use super::{
-    ACTOR_HEADER, Account, AccountChange, AccountName, AuditNote, By, Certificate, Digest, KnownCertificate,
-    KnownSession, KnownToken, NewAccount, NewCertificate, NewSession, NewToken, ROLE_HEADER, SOURCE_HEADER, Secrets,
-    Session, SessionChange, Token, TokenId, TotpStep, Used,
+    ACTOR_HEADER, Account, AccountChange, AccountName, AuditNote, By, Certificate, Digest, DoorCertificate,
+    KnownCertificate, KnownSession, KnownToken, NewAccount, NewCertificate, NewSession, NewToken, ROLE_HEADER,
+    SOURCE_HEADER, Secrets, Session, SessionChange, Token, TokenId, TotpStep, Used,
 };
 
 /// How long a request may take: a login waits for it.
@@ -217,6 +217,14 @@ impl AccessClient {
     /// [`ClientError`].
     pub async fn audit(&self, note: &AuditNote) -> Answered<()> {
         self.change(Method::POST, "/v1/audit", &note.by, note).await
+    }
+
+    /// Tells which certificate the door shows.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn tell_certificate(&self, certificate: &DoorCertificate) -> Answered<()> {
+        self.questions.put_json("/v1/door", certificate).await
     }
 
     async fn change<B: Serialize, T: DeserializeOwned>(

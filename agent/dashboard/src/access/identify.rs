@@ -76,7 +76,7 @@ impl Identity {
     }
 }
 
-enum Header<'a> {
+pub(super) enum Header<'a> {
     Bearer(&'a [u8]),
     Basic(&'a [u8]),
 }
@@ -251,7 +251,7 @@ fn program(secrets: Arc<Secrets>) -> Answer<Identity> {
     Ok(Identity { proof: Proof::Password(secrets) })
 }
 
-fn read(value: &[u8]) -> Option<Header<'_>> {
+pub(super) fn read(value: &[u8]) -> Option<Header<'_>> {
     if value.len() > AUTHORIZATION {
         return None;
     }
@@ -264,7 +264,7 @@ fn read(value: &[u8]) -> Option<Header<'_>> {
     }
 }
 
-fn name_and_password(pair: &[u8]) -> Option<(String, Hidden)> {
+pub(super) fn name_and_password(pair: &[u8]) -> Option<(String, Hidden)> {
     let text = String::from_utf8(BASE64.decode(pair).ok()?).ok()?;
     let (name, password) = text.split_once(':')?;
     Some((name.to_owned(), Hidden::new(password)))

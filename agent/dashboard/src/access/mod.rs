@@ -14,7 +14,9 @@
 //! | [`who`] | who is behind a request of the routes below |
 //! | [`login`], [`own`], [`second_factor`] | what people do about themselves |
 //! | [`users`], [`credentials`], [`first`] | what administrators do about others |
+//! | [`certificate`] | the certificate that the door shows |
 //! | [`document`] | the OpenAPI document of the routes, which carries the claims |
+//! | [`fuzzing`] | the forms of proof as fuzz targets see them |
 //!
 //! Invariants: while the agent cannot be asked, nobody is let in; nothing that is secret is shown by `Debug` or logged; whether an account
 //! exists cannot be told from an answer.
@@ -23,12 +25,14 @@ pub(crate) mod accounts;
 mod admit;
 mod alive;
 mod answer;
+mod certificate;
 mod check;
 pub(crate) mod clock;
 mod cookie;
 mod credentials;
 mod document;
 mod first;
+pub(crate) mod fuzzing;
 mod identify;
 mod keys;
 mod known;

@@ -1,6 +1,7 @@
 //! The whole door over real sockets: a real daemon behind it, a gate that lets in whom a header names, and clients of every protocol.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::result_large_err, reason = "tests")]
 
+mod certificate;
 mod drain;
 mod faults;
 mod http3;
@@ -11,7 +12,7 @@ mod smuggling;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,7 +33,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::{Value, json};
-use tbi_api::access::Role;
+use tbi_api::access::{AccessClient, Role};
+use tbi_api::client::AgentClient;
 use tbi_daemon::{Health, Listener, Shutdown, sse};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -44,7 +46,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::answers::refusal;
 use crate::caps::Most;
-use crate::certs::Names;
+use crate::certs::{Agent, Certificates, Names};
 use crate::door::Local;
 use crate::gate::{Asked, Caller, Gate, Refusal};
 use crate::limits::{Limits, RateLimiter};
@@ -239,6 +241,7 @@ fn router(working: &watch::Sender<usize>, served: &Arc<AtomicUsize>, shutdown: &
 /// Door and daemon, started.
 struct Stand {
     address: SocketAddr,
+    certificates: Arc<Certificates>,
     ca: CertificateDer<'static>,
     daemon: TestDaemon,
     shutdown: Shutdown,
@@ -256,16 +259,27 @@ impl Stand {
     }
 
     async fn started(most: Most, client_ca: Option<PathBuf>, local: Option<Local>) -> Self {
+        let agent = Agent { status: None, access: AccessClient::new(Path::new("/nonexistent/access.sock")) };
+        Self::of(most, client_ca, local, agent).await
+    }
+
+    /// With this agent to tell it names.
+    async fn beside(agent: Agent) -> Self {
+        Self::of(Most { all: 100, per_address: 100 }, None, None, agent).await
+    }
+
+    async fn of(most: Most, client_ca: Option<PathBuf>, local: Option<Local>, agent: Agent) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let daemon = TestDaemon::start(dir.path().join("agent.sock"));
         let sockets = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = sockets.tcp[0].local_addr().unwrap();
         let shutdown = Shutdown::new();
+        let names = Names { hosts: ["localhost".to_owned()].into(), addresses: [address.ip()].into() };
+        let certificates = Certificates::load(&dir.path().join("door"), names, None, crate::tls::provider()).unwrap();
         let config = Config {
             sockets,
-            state: dir.path().join("door"),
-            names: Names { hosts: ["localhost".to_owned()].into(), addresses: [address.ip()].into() },
-            brought: None,
+            certificates: Arc::clone(&certificates),
+            agent,
             client_ca,
             daemons: vec![Configured { name: "agent".to_owned(), socket: daemon.socket.clone() }],
             local,
@@ -273,7 +287,7 @@ impl Stand {
         };
         let serving = tokio::spawn(serve(config, Arc::new(TestGate), shutdown.clone()));
         let ca = dir.path().join("door/ca.crt");
-        let stand = Self { address, ca: read_ca(&ca).await, daemon, shutdown, serving, _dir: dir };
+        let stand = Self { address, certificates, ca: read_ca(&ca).await, daemon, shutdown, serving, _dir: dir };
         stand.until_ready(StatusCode::OK).await;
         stand
     }

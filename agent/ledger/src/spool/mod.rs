@@ -16,9 +16,8 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Wri
 use std::path::{Path, PathBuf};
 
 use crate::bytes::{Encoding, to_hex};
-use line::write_tick;
 
-pub use line::{LONGEST, NewTick, Tick, TickError, parse_tick};
+pub use line::{LONGEST, NewTick, Tick, TickError, parse_tick, write_tick};
 
 const ACKNOWLEDGED: &str = "acknowledged";
 

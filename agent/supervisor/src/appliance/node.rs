@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures_util::Stream;
 use jiff::Timestamp;
+use tbi_api::access::DoorCertificate;
 use tbi_api::hardware::Hardware;
 use tbi_api::health::Health;
 use tbi_api::isp::{Check, Isp, Root as RouterRoot, Router};
@@ -80,6 +81,8 @@ pub(crate) struct Appliance {
     last_look: AsyncMutex<Option<(Instant, Seen)>>,
     changes: mpsc::Sender<Changed>,
     reapply_trouble: Mutex<Option<String>>,
+    /// As the door said last.
+    door_certificate: Mutex<Option<DoorCertificate>>,
 }
 
 /// One look, with the cards there were.
@@ -138,6 +141,7 @@ impl Appliance {
             last_look: AsyncMutex::new(None),
             changes,
             reapply_trouble: Mutex::new(None),
+            door_certificate: Mutex::new(None),
             place,
         };
         Ok((Arc::new(appliance), waiting))
@@ -186,6 +190,7 @@ impl Appliance {
             addresses: seen.observed.addresses.clone(),
             management_interface: seen.roles.management.as_ref().map(|nic| nic.name.clone()),
             certificate_sha256: self.node.identity.certificate_sha256.clone(),
+            door_certificate: self.door_certificate.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             health: health.state,
             problems,
             last_boot: self.last_boot.clone(),
@@ -195,6 +200,11 @@ impl Appliance {
             claim_code: self.claim().code(),
             run: runs.iter().find(|run| !run.state.is_over()).or_else(|| runs.first()).cloned(),
         }
+    }
+
+    /// The door said which certificate it shows.
+    pub(super) fn door_shows(&self, certificate: DoorCertificate) {
+        *self.door_certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
     }
 
     pub(crate) async fn hardware(&self) -> Hardware {

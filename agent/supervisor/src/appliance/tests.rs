@@ -368,6 +368,7 @@ async fn hardware_and_status_follow_the_machine() {
         assert_eq!((status.host_name.as_str(), status.management_interface.as_deref()), ("bench-1", Some("ens3")));
         assert_eq!(status.certificate_sha256, agent.identity().await.unwrap().certificate_sha256);
         assert!(!status.problems.is_empty(), "the network is not laid");
+        assert_eq!(status.door_certificate, None, "the door has said nothing");
     })
     .await;
 }
