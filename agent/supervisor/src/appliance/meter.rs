@@ -59,8 +59,11 @@ impl Meter {
     /// # Errors
     /// [`MeterError`].
     pub(crate) fn pending(&self, limit: usize) -> Result<Vec<Tick>, MeterError> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let pending = spool(&inner)?.pending(limit)?;
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { spool: Some(spool), trouble } = &mut *inner else { return Err(broken(&inner)) };
+        let pending = spool.pending(limit)?;
+        // Reading is how damage is met.
+        *trouble = damage(spool);
         let tick = |tick: tbi_ledger::spool::Tick| Tick {
             client_seq: tick.client_seq,
             when: tick.tick.when,
@@ -78,10 +81,10 @@ impl Meter {
     /// [`MeterError`].
     pub(crate) fn acknowledge(&self, through: u64) -> Result<(), MeterError> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut inner.spool {
-            Some(spool) => Ok(spool.acknowledge(through)?),
-            None => Err(MeterError::Broken(inner.trouble.clone().unwrap_or_default())),
-        }
+        let Inner { spool: Some(spool), trouble } = &mut *inner else { return Err(broken(&inner)) };
+        spool.acknowledge(through)?;
+        *trouble = damage(spool);
+        Ok(())
     }
 
     /// How it stands; `url` is where reports go.
@@ -92,16 +95,23 @@ impl Meter {
             acknowledged: inner.spool.as_ref().map_or(0, Spool::acknowledged),
             url,
             sentence: inner.trouble.clone().unwrap_or_default(),
+            lost: inner.spool.as_ref().map_or(0, Spool::lost),
+            set_aside: inner.spool.as_ref().map_or(0, Spool::set_aside),
         }
     }
 }
 
-fn spool(inner: &Inner) -> Result<&Spool, MeterError> {
-    inner.spool.as_ref().ok_or_else(|| MeterError::Broken(inner.trouble.clone().unwrap_or_default()))
+fn broken(inner: &Inner) -> MeterError {
+    MeterError::Broken(inner.trouble.clone().unwrap_or_default())
 }
 
+/// Said until the endpoint knows it.
 fn damage(spool: &Spool) -> Option<String> {
-    let damaged = spool.damaged();
-    (damaged > 0)
-        .then(|| format!("{damaged} lines of the usage spool cannot be read and are not reported; check the disk"))
+    let lost = spool.lost();
+    (lost > 0).then(|| {
+        format!(
+            "{lost} usage ticks cannot be read any more and are reported as lost; their lines are kept in {DIRECTORY}/damaged.log of the state \
+             directory, check the disk"
+        )
+    })
 }

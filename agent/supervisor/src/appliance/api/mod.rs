@@ -119,5 +119,21 @@ pub(crate) fn metrics(appliance: &Appliance) -> String {
         "Version of the settings in force.",
         &[(&[], appliance.in_force().snapshot.version)],
     );
+    let usage = appliance.meter().standing(None);
+    text.gauge(
+        "tbi_agent_usage_ticks_pending",
+        "Usage ticks that the endpoint does not have.",
+        &[(&[], usage.last - usage.acknowledged)],
+    );
+    text.gauge(
+        "tbi_agent_usage_ticks_lost",
+        "Usage ticks that were damaged and of which the endpoint does not know yet.",
+        &[(&[], usage.lost)],
+    );
+    text.counter(
+        "tbi_agent_usage_lines_set_aside_total",
+        "Damaged lines of the usage spool that were ever set aside.",
+        &[(&[], usage.set_aside)],
+    );
     text.into_text()
 }
