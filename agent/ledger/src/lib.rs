@@ -16,7 +16,7 @@
 //! | [`accounts`], [`sessions`], [`tokens`], [`certificates`] | who may come in |
 //! | [`runs`] | the list of runs |
 //! | [`spool`] | usage ticks in files of their own |
-//! | [`backup`], [`retention`] | copies and their way back; what is forgotten, and when |
+//! | [`backup`], [`restored`], [`retention`] | copies and their way back, which the chain tells; what is forgotten, and when |
 //! | [`bytes`], [`sign`] | hashes, encodings, signatures |
 //!
 //! Invariants: what a method returned `Ok` for is on disk (WAL, `synchronous=FULL`), unless [`Found::Memory`] said that nothing is; a
@@ -36,6 +36,7 @@ pub mod licence;
 mod notes;
 mod open;
 mod receipt;
+mod restored;
 mod retention;
 mod runs;
 mod schema;

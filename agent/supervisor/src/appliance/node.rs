@@ -122,6 +122,11 @@ impl Appliance {
         for sentence in memory.found().sentence().iter().chain(node.trouble.iter().map(|(_, sentence)| sentence)) {
             tracing::warn!("{sentence}");
         }
+        match memory.ledger().note_restore(node.key.as_ref(), now) {
+            Ok(None) => {}
+            Ok(Some(entry)) => tracing::warn!(seq = entry.seq, detail = entry.detail, "the database was restored"),
+            Err(error) => tracing::warn!(%error, "that the database was restored is not in the audit chain yet"),
+        }
         let slot = Slot::of(&place.state);
         slot.tidy();
         let (changes, waiting) = mpsc::channel(WAITING_CHANGES);
