@@ -121,6 +121,9 @@ impl Bench {
                 let appliance = Arc::new(Appliance::new(self.directories.clone(), self.systemd.clone(), site));
                 let desk = RunDesk::open(self.runs.clone(), Arc::clone(&appliance), Arc::clone(&self.authorizer))
                     .map_err(|error| error.to_string());
+                if let Ok(desk) = &desk {
+                    desk.catch_up().await;
+                }
                 let trouble = desk.as_ref().err().cloned();
                 let seen = Arc::default();
                 let watching = tokio::spawn(look(Arc::clone(&appliance), Arc::clone(&seen))).abort_handle();

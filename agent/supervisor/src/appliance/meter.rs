@@ -42,11 +42,16 @@ impl Meter {
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// Counts a unit; what goes wrong is noted for [`Self::standing`].
-    pub(crate) fn tick(&self, tick: NewTick) {
+    /// Counts a unit, unless it is the one that was counted last: whoever was killed after it was counted comes back with it. What goes wrong
+    /// is noted for [`Self::standing`].
+    pub(crate) fn tick_once(&self, tick: NewTick) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(spool) = &mut inner.spool else { return };
-        let counted = spool.append(tick);
+        let counted = match spool.newest() {
+            Ok(Some(newest)) if (&newest.tick.run, &newest.tick.unit) == (&tick.run, &tick.unit) => return,
+            Ok(_) => spool.append(tick).map(|_number| ()),
+            Err(error) => Err(error),
+        };
         let trouble = counted.as_ref().err().map(ToString::to_string).or_else(|| damage(spool));
         if let Err(error) = counted {
             tracing::warn!(%error, "a unit of work was not counted");

@@ -18,7 +18,7 @@ use tbi_bench::topology::Topology;
 use tokio::time::timeout;
 
 use super::appliance::{Appliance, AppliancePaths, Directories, Site};
-use super::authorize::{Authorizer, Developer, Finished, Request, plan_sha256};
+use super::authorize::{Authorizer, Developer, Finished, OpenPage, Request, plan_sha256};
 use super::desk::{DeskError, RunDesk};
 use super::place::PathLayer as _;
 use crate::appliance::seams::ChosenRouter;
@@ -278,6 +278,10 @@ impl Authorizer for Ledger {
     fn finished(&self, finished: Finished) -> BoxFuture<'_, ()> {
         self.finished.lock().unwrap().push(finished);
         std::future::ready(()).boxed()
+    }
+
+    fn open_pages(&self) -> BoxFuture<'_, Vec<OpenPage>> {
+        std::future::ready(Vec::new()).boxed()
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tbi_api::access::By;
+use tbi_api::access::{By, LOCAL};
 use tbi_api::runs::{self, Run, RunState};
 use tbi_bench::plan::{Plan, PlanError, PlanFile, PlanFormat, Profile};
 use tbi_bench::preflight::{Bypass, ReasonError};
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::admission::Applicant;
 use super::appliance::Appliance;
-use super::authorize::{Authorizer, Finished};
+use super::authorize::{Authorizer, Finished, OpenPage};
 use super::clock::Clocks;
 use super::journal::{self, Journal, JournalError};
 use super::progress::Sink;
@@ -158,6 +158,22 @@ impl RunDesk {
         Ok(run)
     }
 
+    /// Closes the pages of runs whose agent was killed before it could: as their folders say. Call it before the first run begins.
+    pub(crate) async fn catch_up(&self) {
+        for page in self.inner.authorizer.open_pages().await {
+            let run = match self.get(&page.id) {
+                Some(run) if run.state.is_over() => run,
+                Some(_under_way) => continue,
+                None => without_a_record(&page),
+            };
+            tracing::warn!(run.id, ?run.state, "closed the page of a run that was cut off");
+            let record = self.inner.runs.join(&run.id).join("run.json");
+            let record_sha256 = sha256_of(record.clone()).await;
+            let blocks = tokio::task::spawn_blocking(move || blocks_in(&record)).await.ok().flatten().unwrap_or(0);
+            self.inner.authorizer.finished(Finished { run, by: the_agent(), blocks, record_sha256 }).await;
+        }
+    }
+
     /// The first moment from now on whose id no run has.
     fn free_moment(&self, book: &Book) -> jiff::Timestamp {
         let mut moment = jiff::Timestamp::now();
@@ -292,6 +308,36 @@ async fn sha256_of(path: PathBuf) -> Option<String> {
         Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     });
     hashing.await.ok().flatten()
+}
+
+/// Who closes what others left open.
+fn the_agent() -> By {
+    By { actor: "agent".to_owned(), role: None, source: LOCAL.to_owned(), correlation_id: String::new() }
+}
+
+/// A run that began and has no folder, or one that cannot be read.
+fn without_a_record(page: &OpenPage) -> Run {
+    Run {
+        id: page.id.clone(),
+        name: page.name.clone(),
+        state: RunState::Interrupted,
+        started: page.started.clone(),
+        ended: Some(jiff::Timestamp::now().to_string()),
+        progress: None,
+        sentence: "The agent was killed during it, and no record of it can be read; order the run again.".to_owned(),
+        actor: None,
+        source: None,
+    }
+}
+
+/// How many blocks a record has.
+fn blocks_in(record: &Path) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Blocks {
+        blocks: Vec<serde::de::IgnoredAny>,
+    }
+    let file = std::io::BufReader::new(fs::File::open(record).ok()?);
+    serde_json::from_reader::<_, Blocks>(file).ok().map(|record| record.blocks.len() as u64)
 }
 
 /// What a journal's error means on an appliance, where nobody chooses folders.
