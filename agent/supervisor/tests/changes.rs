@@ -9,7 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tbi_api::access::{AccessClient, AccountChange, By, Hidden, NewAccount, NewSession, Role, Session};
+use tbi_api::access::{
+    AccessClient, AccountChange, By, Hidden, MOST_REFUSALS, NewAccount, NewSession, Refusal, RefusalKind, Refusals,
+    Role, Session,
+};
 use tbi_daemon::{ClientError, UnixClient};
 use tempfile::TempDir;
 

@@ -116,6 +116,8 @@ fn run() -> Run {
         ended: None,
         progress: None,
         sentence: String::new(),
+        actor: None,
+        source: None,
     }
 }
 

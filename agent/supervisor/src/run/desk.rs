@@ -22,7 +22,7 @@ use super::admission::Applicant;
 use super::appliance::Appliance;
 use super::authorize::{Authorizer, Finished, OpenPage};
 use super::clock::Clocks;
-use super::journal::{self, Journal, JournalError};
+use super::journal::{self, Journal, JournalError, Ordered};
 use super::progress::Sink;
 use super::{KeepError, Terms, close, id_of, keep, measure, record_of};
 
@@ -127,7 +127,10 @@ impl RunDesk {
         let id = id_of(started);
         let dir = self.inner.runs.join(&id);
         let text = serde_json::to_string_pretty(&plan).map_err(|error| DeskError::Keep { why: error.to_string() })?;
-        let journal = Journal::open(&dir, &text, journal::room(&plan)).map_err(|error| {
+        let ordered = Ordered { actor: by.actor.clone(), source: by.source.clone() };
+        let opened = Journal::open(&dir, &text, journal::room(&plan));
+        let kept = opened.and_then(|journal| journal.ordered(&ordered).map(|()| journal));
+        let journal = kept.map_err(|error| {
             // It holds nothing yet but what could not be written.
             let _best_effort = fs::remove_dir_all(&dir);
             DeskError::Keep { why: why(&error) }
@@ -140,6 +143,8 @@ impl RunDesk {
             ended: None,
             progress: None,
             sentence: String::new(),
+            actor: Some(ordered.actor),
+            source: Some(ordered.source),
         };
         let stop = Shutdown::new();
         book.runs.insert(id.clone(), watch::Sender::new(run.clone()));
@@ -405,6 +410,7 @@ fn read(dir: &Path) -> Option<Run> {
         }
     };
     let state = state_of(words.status, words.verdict);
+    let ordered = Ordered::read(dir);
     Some(Run {
         id,
         name: words.plan.name,
@@ -413,5 +419,7 @@ fn read(dir: &Path) -> Option<Run> {
         ended: Some(words.ended),
         progress: None,
         sentence: sentence_of(state, words.reasons.first()),
+        actor: ordered.as_ref().map(|ordered| ordered.actor.clone()),
+        source: ordered.map(|ordered| ordered.source),
     })
 }
