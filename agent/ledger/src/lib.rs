@@ -70,4 +70,6 @@ pub struct Ledger {
     connection: rusqlite::Connection,
     /// Within [`Ledger::together`]: a change then belongs to the open transaction, or fails with it.
     together: bool,
+    /// Why nothing outlives this process, when nothing does, with the remedy.
+    volatile: Option<String>,
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tbi_api::health::{Component, State};
 use tbi_ledger::audit::NewEntry;
 use tbi_ledger::licence::Issuers;
-use tbi_ledger::{Ledger, LedgerError, Policy, Signer};
+use tbi_ledger::{Found, Ledger, LedgerError, Policy, Signer};
 
 use super::claim::Claim;
 use super::meter::Meter;
@@ -43,12 +43,13 @@ impl Books {
     }
 
     /// Parts that only keep books: what is wrong with them never keeps the box from measuring.
-    pub(super) fn components(&self) -> Vec<Component> {
+    pub(super) fn components(&self, found: &Found) -> Vec<Component> {
         let said = |trouble: &Mutex<Option<String>>| trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let usage = Some(self.meter.standing(None).sentence).filter(|sentence| !sentence.is_empty());
         let audit = said(&self.audit_trouble).map(|why| {
             format!("A change is not in the audit chain ({why}); nothing is changed until entries can be made.")
         });
+        let audit = audit.or_else(|| found.trail_sentence());
         let backup = said(&self.upkeep_trouble).map(|why| format!("The daily backup failed: {why}."));
         let part = |name: &str, sentence: Option<String>| Component {
             name: name.to_owned(),

@@ -412,7 +412,7 @@ impl Appliance {
             built: self.facts.built,
             reapply: &reapply,
         });
-        components.extend(self.books.components());
+        components.extend(self.books.components(&self.found));
         components.extend(self.seams.workloads.components());
         Health::of(components)
     }
