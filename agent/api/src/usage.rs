@@ -81,3 +81,13 @@ pub struct Batch {
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u16>,
 }
+
+/// A report was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = UsageReportStarted)]
+pub struct Started {
+    /// Where its outcome is seen.
+    pub look_at: String,
+    /// The same in words.
+    pub sentence: String,
+}

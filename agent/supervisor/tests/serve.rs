@@ -112,7 +112,7 @@ fn every_get_answers(agent: &Agent) {
     agent.ask(async |_, socket| {
         let document: Value = socket.get_json("/openapi.json").await.unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 26, "{:?}", paths.keys());
+        assert_eq!(paths.len(), 27, "{:?}", paths.keys());
         for (path, methods) in paths {
             let asks = |get: &Value| {
                 get["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["required"] == true))

@@ -36,7 +36,7 @@ use super::nic::{FoundNic, Roles, choose};
 use super::observe::{Observed, look};
 use super::own_router::{Slot, SlotError};
 use super::sealing::Sealer;
-use super::seams::{self, Changed, ChosenRouter, Power, Reapply, Runs, Workloads};
+use super::seams::{self, Changed, ChosenRouter, Power, Reapply, Reporting, Runs, Workloads};
 use super::sysfs::{self, Root};
 
 /// A look is good for this long; consoles and dashboards ask once a second, and each look writes to the disk.
@@ -62,6 +62,7 @@ pub(crate) struct Seams {
     pub(crate) workloads: Arc<dyn Workloads>,
     pub(crate) power: Arc<dyn Power>,
     pub(crate) reapply: Arc<dyn Reapply>,
+    pub(crate) reporting: Arc<dyn Reporting>,
 }
 
 /// See the module.
@@ -154,6 +155,10 @@ impl Appliance {
 
     pub(crate) fn runs(&self) -> &dyn Runs {
         self.seams.runs.as_ref()
+    }
+
+    pub(crate) fn reporting(&self) -> &dyn Reporting {
+        self.seams.reporting.as_ref()
     }
 
     pub(crate) fn node(&self) -> &Node {

@@ -232,6 +232,25 @@ fn an_agent_that_is_not_there() {
 }
 
 #[test]
+fn a_report_on_demand_without_systemd_is_a_clear_problem() {
+    let papers = Papers::new("127.0.0.1", |_| {});
+    let mut world = World::unconfigured(&papers, 1);
+    let order = |world: &World| {
+        world.ask(async |_, socket| {
+            let socket = socket.with_timeout(SOON);
+            socket.post_json::<_, serde_json::Value>("/v1/usage/report", &serde_json::json!({})).await.unwrap_err()
+        })
+    };
+    assert_eq!(order(&world).code(), Some("no-usage-endpoint"));
+    let url = world.endpoint.url();
+    world.report_to(&url, &papers.ca_pem);
+    let refused = order(&world);
+    assert_eq!(refused.code(), Some("cannot-report"));
+    assert!(refused.to_string().contains("systemd cannot be asked"), "{refused}");
+    world.report(&[]).assert(0, &["Reported 1 ticks"]);
+}
+
+#[test]
 fn two_reports_at_once() {
     let world = World::new(20);
     let start = || world.program(&[]).spawn().unwrap();

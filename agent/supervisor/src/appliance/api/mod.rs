@@ -61,6 +61,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/usage", get(usage::usage))
         .route("/v1/usage/pending", get(usage::pending))
         .route("/v1/usage/acknowledgement", post(usage::acknowledge))
+        .route("/v1/usage/report", post(usage::report))
         .route("/v1/power", post(machine::order_power))
         .route_layer(from_fn_with_state(Arc::clone(&shared.appliance), trail))
         .with_state(shared)
@@ -102,6 +103,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         usage::usage,
         usage::pending,
         usage::acknowledge,
+        usage::report,
         machine::order_power
     ),
     components(schemas(Problem, Progress)),
