@@ -10,6 +10,7 @@ use tbi_ledger::audit::NewEntry;
 use tbi_ledger::licence::Issuers;
 use tbi_ledger::{Found, Ledger, LedgerError, Policy, Signer};
 
+use super::access::refusals::RefusalBook;
 use super::claim::Claim;
 use super::meter::Meter;
 use super::node::{Appliance, Lost, Place};
@@ -24,6 +25,7 @@ pub(super) struct Books {
     issuers: Issuers,
     meter: Meter,
     claim: Claim,
+    refusals: RefusalBook,
     audit_trouble: Mutex<Option<String>>,
     upkeep_trouble: Mutex<Option<String>>,
 }
@@ -37,6 +39,7 @@ impl Books {
             issuers: issuers(&place.root),
             meter: Meter::open(&place.state),
             claim: Claim::of_box(&place.run, has_accounts),
+            refusals: RefusalBook::new(tokio::time::Instant::now()),
             audit_trouble: Mutex::new(None),
             upkeep_trouble: Mutex::new(None),
         }
@@ -71,6 +74,20 @@ impl Appliance {
     /// What the first administrator is made with, while there is no account.
     pub(crate) fn claim(&self) -> &Claim {
         &self.books.claim
+    }
+
+    /// What the door refused.
+    pub(super) fn refusals(&self) -> &RefusalBook {
+        &self.books.refusals
+    }
+
+    /// Enters what waits to be told in one sum; failing that it waits on.
+    pub(crate) async fn settle_refusals(&self) {
+        let book = self.books.refusals.clone();
+        let settled = self.ledger(move |ledger, key| book.settle(ledger, key)).await;
+        if let Err(error) = settled.map_err(|error: LedgerError| error.to_string()) {
+            tracing::warn!(error, "refusals of the door are not in the audit chain yet");
+        }
     }
 
     pub(crate) fn meter(&self) -> &Meter {

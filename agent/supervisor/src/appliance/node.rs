@@ -353,7 +353,11 @@ impl Appliance {
 
     /// Notes the orderly end; a disk that does not answer does not hold it up.
     pub(crate) async fn end(&self) {
-        match timeout(PATIENCE, self.remembering(Memory::mark_clean)).await {
+        let ending = async {
+            self.settle_refusals().await;
+            self.remembering(Memory::mark_clean).await
+        };
+        match timeout(PATIENCE, ending).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the next start will take this end for a power cut"),
             Err(_) => tracing::warn!("the database does not answer; the next start will take this end for a power cut"),
