@@ -48,6 +48,8 @@ pub(crate) fn status() -> Status {
             ended: Some("2026-01-31T12:01:00Z".to_owned()),
             progress: None,
             sentence: "Decryption costs 1.4 ms per handshake.".to_owned(),
+            actor: None,
+            source: None,
         }),
     }
 }
@@ -244,7 +246,7 @@ proptest! {
         }
         status.problems = problems;
         status.run = Some(Run {
-            id: next(), name: next(), started: next(), ended: None, sentence: next(),
+            id: next(), name: next(), started: next(), ended: None, sentence: next(), actor: None, source: None,
             state: if running { RunState::Running } else { RunState::Interrupted },
             progress: running.then(|| Progress {
                 blocks_done: numbers[0], blocks: numbers[1], elapsed_seconds: numbers[2].into(),
