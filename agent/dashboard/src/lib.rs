@@ -124,7 +124,15 @@ pub fn run() -> anyhow::Result<()> {
     let workers = usize::from(args.workers);
     let config = config(args, Arc::clone(&access))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(async { Ok(serve(config, access, Shutdown::on_signals()?).await?) })
+    runtime.block_on(async {
+        let telling = Arc::clone(&access);
+        let teller = tokio::spawn(async move { telling.keep_telling_refusals().await });
+        let gate = Arc::clone(&access);
+        let served = serve(config, gate, Shutdown::on_signals()?).await;
+        teller.abort();
+        access.tell_refusals().await;
+        Ok(served?)
+    })
 }
 
 fn access_control(args: &Args) -> anyhow::Result<Arc<Access>> {

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tbi_api::access::{Role, Scope};
+use tbi_api::access::{RefusalKind, Role, Scope};
 
 use super::Access;
 use super::answer::{Answer, Fault};
@@ -41,12 +41,14 @@ impl Access {
         if asked.claims.public {
             // A page of somebody else must not log a browser in, so what a browser says about its origin counts here, too.
             if !is_safe(asked.method) && origin(asked.headers) == Origin::Other {
+                self.refused(asked.peer.address, None, RefusalKind::Csrf);
                 return Err(csrf("it comes from a page of another site"));
             }
             return Ok(Caller { account: None, standing: *standing });
         }
         let identified = self.identify(asked.headers, asked.peer, asked.correlation_id).await?;
         let Some(identity) = identified else {
+            self.refused_credentials(asked.peer.address, asked.headers).await;
             return Err(Fault::not_authenticated(
                 asked.headers,
                 "this needs a login: POST /api/v1/access/login, or an API token as Bearer; what was sent is unknown or has ended",
@@ -57,12 +59,14 @@ impl Access {
         if !of_account.admitted {
             return Err(limited(&of_account));
         }
-        let role = permitted(&identity, asked.claims, asked.method)?;
+        let refused = |kind| self.refused(asked.peer.address, Some(identity.account().name.as_str()), kind);
+        let role =
+            permitted(&identity, asked.claims, asked.method).inspect_err(|_| refused(RefusalKind::NotPermitted))?;
         if asked.claims.step_up && !proven_afresh(&identity) {
             return Err(Fault::step_up_required());
         }
         if !is_safe(asked.method) {
-            self.own_wish(&identity, asked.headers)?;
+            self.own_wish(&identity, asked.headers).inspect_err(|_| refused(RefusalKind::Csrf))?;
         }
         Ok(Caller { account: Some((identity.account().name.clone(), role)), standing: *standing })
     }

@@ -11,6 +11,7 @@
 //! | [`check`] | a password or a second factor, throttled and audited |
 //! | [`known`], [`alive`] | what the agent said a moment ago; whether a session is over |
 //! | [`password`], [`totp`], [`token`], [`cookie`], [`keys`] | the forms of proof |
+//! | [`refusals`] | what the gate refused, for the audit chain |
 //! | [`who`] | who is behind a request of the routes below |
 //! | [`login`], [`own`], [`second_factor`] | what people do about themselves |
 //! | [`users`], [`credentials`], [`first`] | what administrators do about others |
@@ -39,6 +40,7 @@ mod known;
 mod login;
 mod own;
 mod password;
+mod refusals;
 mod second_factor;
 #[cfg(test)]
 mod tests;
@@ -113,6 +115,7 @@ pub(crate) struct Access {
     addresses: Mutex<RateLimiter<Place>>,
     identities: Mutex<RateLimiter<AccountName>>,
     throttle: Mutex<Throttle>,
+    refusals: refusals::Counts,
     lives: Lives,
     sessions: Known<Digest, Arc<KnownSession>>,
     tokens: Known<Digest, Arc<KnownToken>>,
@@ -162,6 +165,7 @@ impl Access {
             addresses: Mutex::new(RateLimiter::new(config.per_address, rate::ROOM)),
             identities: Mutex::new(RateLimiter::new(config.per_identity, rate::ROOM)),
             throttle: Mutex::new(Throttle::new(config.delays, THROTTLE_ROOM)),
+            refusals: refusals::Counts::default(),
             lives: Lives::default(),
             sessions: Known::new(),
             tokens: Known::new(),
