@@ -4,6 +4,8 @@
 //! Invariants: certificates are verified against the CA of the door's state directory, and both programs end with the test.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is a failed test")]
 
+mod client;
+
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,15 +20,11 @@ use crate::child::{Running, run, until};
 use crate::program;
 use crate::stand::{free_port, write};
 
+pub use client::{ADA, Answer, As, Client, PASSWORD, Session};
+
 /// Longest wait for a program to start or to end.
 pub const SOON: Duration = Duration::from_secs(30);
-/// Longest wait for one answer.
-const ANSWER: Duration = Duration::from_secs(30);
 const CLAIM_CODE: &str = "the-stands-own-claim-code";
-/// Password of every account here.
-pub const PASSWORD: &str = "correct horse battery staple";
-/// The first administrator, in whose session everything is prepared.
-pub const ADA: &str = "ada";
 
 /// Requests per address within ten seconds and within five minutes.
 #[derive(Debug, Clone, Copy)]
@@ -67,64 +65,6 @@ impl Started {
         self.running.signal(Signal::SIGTERM);
         let finished = self.running.finish(self.at.elapsed() + SOON);
         assert_eq!(finished.code(), 0, "{}", finished.stderr);
-    }
-}
-
-/// A login.
-#[derive(Debug, Clone)]
-pub struct Session {
-    cookie: String,
-    csrf: String,
-}
-
-/// Who asks.
-#[derive(Debug, Clone, Copy)]
-pub enum As<'a> {
-    /// Nobody.
-    Nobody,
-    /// A program with an API token.
-    Token(&'a str),
-    /// A page in a browser.
-    Session(&'a Session),
-}
-
-/// An answer.
-#[derive(Debug)]
-pub struct Answer {
-    /// Status.
-    pub status: u16,
-    headers: Vec<(String, String)>,
-    /// Body.
-    pub body: String,
-}
-
-impl Answer {
-    /// A header field; the first of its name.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// The body as JSON.
-    #[track_caller]
-    #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
-    }
-
-    /// The same answer, when it has this status.
-    #[track_caller]
-    #[must_use]
-    pub fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{self:?}");
-        self
-    }
-
-    /// That it is a problem document with this status and code.
-    #[track_caller]
-    pub fn assert_problem(&self, status: u16, code: &str) {
-        assert_eq!((self.status, self.json()["code"].as_str()), (status, Some(code)), "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
     }
 }
 
@@ -195,63 +135,40 @@ impl Door {
     /// Waits until the door heard the agent and knows its operations.
     pub fn wait_ready(&self) {
         until("the door to be ready", SOON, || {
-            (self.try_ask(As::Nobody, "GET", "/health/ready", &[], None)?.status == 200).then_some(())
+            (self.client().try_ask(As::Nobody, "GET", "/health/ready", &[], None)?.status == 200).then_some(())
         });
+    }
+
+    /// How it is asked.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::of_address(&self.authority(), &self.ca())
     }
 
     /// Asks with curl; no answer is a failed test.
     #[track_caller]
     #[must_use]
     pub fn ask(&self, who: As<'_>, method: &str, path: &str, body: Option<&Value>) -> Answer {
-        self.ask_with(who, method, path, &[], body)
+        self.client().ask(who, method, path, body)
     }
 
     /// The same, with header fields (`Name: value`).
     #[track_caller]
     #[must_use]
     pub fn ask_with(&self, who: As<'_>, method: &str, path: &str, fields: &[&str], body: Option<&Value>) -> Answer {
-        self.try_ask(who, method, path, fields, body).unwrap_or_else(|| panic!("{method} {path} was not answered"))
-    }
-
-    fn try_ask(&self, who: As<'_>, method: &str, path: &str, fields: &[&str], body: Option<&Value>) -> Option<Answer> {
-        let mut curl = self.curl();
-        curl.args(["--include", "--request", method]);
-        for field in fields {
-            curl.args(["--header", field]);
-        }
-        match who {
-            As::Nobody => {}
-            As::Token(token) => drop(curl.args(["--header", &format!("Authorization: Bearer {token}")])),
-            As::Session(session) => {
-                curl.args(["--header", &format!("Cookie: {}", session.cookie)]);
-                curl.args(["--header", &format!("X-TBI-CSRF: {}", session.csrf)]);
-                curl.args(["--header", "Sec-Fetch-Site: same-origin"]);
-            }
-        }
-        if let Some(body) = body {
-            curl.args(["--header", "Content-Type: application/json", "--data-binary", &body.to_string()]);
-        }
-        let finished = run(curl.arg(format!("https://{}{path}", self.authority())), ANSWER);
-        (finished.code() == 0).then(|| parse(&finished.stdout))
+        self.client().ask_with(who, method, path, fields, body)
     }
 
     /// A curl that trusts the door's CA and nobody else.
     #[must_use]
     pub fn curl(&self) -> Command {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--cacert"]).arg(self.ca());
-        curl
+        self.client().curl()
     }
 
     /// Makes the first administrator with the claim code, and gives its session, with a fresh proof of the person.
     #[must_use]
     pub fn first_administrator(&self) -> Session {
-        let claim = json!({"claim_code": CLAIM_CODE, "account": ADA, "password": PASSWORD});
-        let _made = self.ask(As::Nobody, "POST", "/api/v1/access/first-administrator", Some(&claim)).expect(201);
-        let login = json!({"account": ADA, "password": PASSWORD});
-        let login = session(&self.ask(As::Nobody, "POST", "/api/v1/access/login", Some(&login)).expect(200));
-        let proof = json!({"password": PASSWORD});
-        session(&self.ask(As::Session(&login), "POST", "/api/v1/access/step-up", Some(&proof)).expect(200))
+        self.client().first_administrator(CLAIM_CODE)
     }
 
     /// Makes an account and a token of it that may all that its role may.
@@ -272,26 +189,8 @@ impl Door {
     }
 }
 
-fn session(answer: &Answer) -> Session {
-    let cookies = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
-    let cookie = cookies.map(|(_, cookie)| cookie).find(|cookie| cookie.starts_with("__Host-tbi-session="));
-    let cookie = cookie.unwrap_or_else(|| panic!("no session in {answer:?}"));
-    let csrf = answer.json()["csrf"].as_str().unwrap().to_owned();
-    Session { cookie: cookie.split(';').next().unwrap_or_default().to_owned(), csrf }
-}
-
 /// RFC 3339. A token may live for a year; a day is enough for a test.
 fn tomorrow() -> String {
     let said = run(Command::new("date").args(["--utc", "--date", "tomorrow", "+%Y-%m-%dT%H:%M:%SZ"]), SOON);
     said.stdout.trim().to_owned()
-}
-
-/// What `curl --include` prints.
-fn parse(text: &str) -> Answer {
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {text:?}"));
-    let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
-    let status = status.unwrap_or_else(|| panic!("no status in {head:?}"));
-    let field = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
-    Answer { status, headers: lines.filter_map(field).collect(), body: body.to_owned() }
 }

@@ -78,6 +78,36 @@ fn the_core_does_no_io() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// REQUIREMENTS G1: what a run costs is spent at one gate, and one place of the run driver goes through it.
+#[test]
+fn only_the_run_driver_calls_authorize() {
+    /// Who asks, and who answers it with the ledger's gate.
+    const CALLERS: [&str; 2] = ["agent/supervisor/src/run/admission.rs", "agent/supervisor/src/appliance/permit.rs"];
+    let sought = "fn authorize() {}\nledger.authorize(1);\n// it.authorize(2)\nlet gate = Ledger::authorize;\n#[cfg(test)]\nit.authorize(3)";
+    assert_eq!(calls_authorize(sought).collect::<Vec<_>>(), [2, 4], "the search finds calls and nothing else");
+    let mut found = Vec::new();
+    for file in rust_files(&root()) {
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        // Tests of the gate go through it, too; they ship with nobody.
+        if name.split('/').any(|part| part == "tests") || name.ends_with("tests.rs") {
+            continue;
+        }
+        found.extend(calls_authorize(&fs::read_to_string(&file).unwrap()).map(|line| format!("{name}:{line}")));
+    }
+    let expected = CALLERS.map(|caller| found.iter().filter(|place| place.starts_with(caller)).count());
+    assert!(found.len() == 2 && expected == [1, 1], "only {CALLERS:?} may call authorize(), each once: {found:?}");
+}
+
+/// Numbers of the lines that call it, whatever it is called on, up to the tests at a file's end.
+fn calls_authorize(text: &str) -> impl Iterator<Item = usize> + '_ {
+    let code = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).enumerate();
+    code.filter(|(_, line)| {
+        let code = line.split("//").next().unwrap_or_default();
+        [".authorize(", "::authorize(", "::authorize)", "::authorize;"].iter().any(|call| code.contains(call))
+    })
+    .map(|(number, _)| number + 1)
+}
+
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
     let mut broken = Vec::new();

@@ -30,8 +30,11 @@
 //! | `GET /v1/certificates/{fingerprint}` | | [`KnownCertificate`]; 404 `no-such-certificate` |
 //! | `DELETE /v1/certificates/{fingerprint}` | | 204; 404 |
 //! | `POST /v1/audit` | [`AuditNote`] | 204 |
+//! | `PUT /v1/door` | [`DoorCertificate`] | 204; kept in memory, not audited: told at each change and about once a minute |
+//! | `POST /v1/audit/refusals` | [`Refusals`] | 204; 422 `too-many-refusals` |
 
 mod client;
+mod door;
 mod names;
 
 use jiff::Timestamp;
@@ -40,6 +43,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use client::AccessClient;
+pub use door::{DoorCertificate, Origin};
 pub use names::{AccountName, Digest, Hidden, NoDigest, NoName, NoTokenId, Role, Scope, TokenId, UnknownWord};
 
 /// Where the agent listens for the dashboard on an appliance.
@@ -356,7 +360,7 @@ pub enum Outcome {
 pub struct AuditNote {
     /// Who.
     pub by: By,
-    /// What, dotted: `login`, `login.refused`, `step-up`, `logout`, `first-administrator.refused`.
+    /// What, dotted: `login`, `login.refused`, `step-up`, `logout`, `first-administrator.refused`, `door.certificate.change`.
     pub action: String,
     /// On what.
     pub target: String,
@@ -364,4 +368,59 @@ pub struct AuditNote {
     pub outcome: Outcome,
     /// More, as JSON; no secrets.
     pub detail: Value,
+}
+
+/// Why the door refused a request that was none of its callers' mistakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// The role or the scope does not allow it.
+    NotPermitted,
+    /// A change that was not the user's own wish.
+    Csrf,
+    /// A session, token or certificate that was good once: ended, expired, or of an account that may not be used any more.
+    ExpiredCredentials,
+    /// A cookie, token or certificate that this box never gave out or never knew.
+    ForgedCredentials,
+}
+
+impl RefusalKind {
+    /// As it is written everywhere.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotPermitted => "not_permitted",
+            Self::Csrf => "csrf",
+            Self::ExpiredCredentials => "expired_credentials",
+            Self::ForgedCredentials => "forged_credentials",
+        }
+    }
+}
+
+/// Refusals that are alike, counted within a minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// Beginning of the minute.
+    pub minute: Timestamp,
+    /// Address they came from.
+    pub source: String,
+    /// Account that asked; `anonymous` when nobody was recognised.
+    pub account: String,
+    /// Why.
+    pub kind: RefusalKind,
+    /// How many.
+    pub count: u64,
+}
+
+/// Groups in one report at most.
+pub const MOST_REFUSALS: usize = 256;
+
+/// What the door refused since its last report. Each group becomes an entry of the audit chain as long as there are few; of many the agent
+/// makes one entry that sums them up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusals {
+    /// At most [`MOST_REFUSALS`], each (minute, source, account, kind) once.
+    pub refusals: Vec<Refusal>,
 }

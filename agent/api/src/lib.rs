@@ -38,6 +38,7 @@
 //! | `GET /v1/usage` | | [`usage::Usage`] |
 //! | `GET /v1/usage/pending` | [`usage::Batch`] in the query | [`usage::Report`]: ticks the endpoint does not have |
 //! | `POST /v1/usage/acknowledgement` | [`usage::Accepted`] | [`usage::Usage`]; 422 for a number that was never handed out |
+//! | `POST /v1/usage/report` | | 202 [`usage::Started`]: reports now; 409 without an endpoint, 503 when it cannot be started |
 //! | `POST /v1/power` | [`power::Order`] | 202 [`power::Order`]; 503 when the system refuses |
 
 pub mod access;

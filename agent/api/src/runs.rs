@@ -55,6 +55,12 @@ pub struct Run {
     pub progress: Option<Progress>,
     /// One sentence: what it found, or why it did not.
     pub sentence: String,
+    /// Account of who ordered it, or `local`; unknown of runs that are older than this word.
+    #[serde(default)]
+    pub actor: Option<String>,
+    /// From where it was ordered: an address, or `local`.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 /// See [`Run`].
@@ -137,6 +143,8 @@ pub struct Filter {
     pub state: Option<States>,
     /// What the plan's name has in it, whatever the case of its letters.
     pub name: Option<String>,
+    /// Ordered by this account, or `local`.
+    pub actor: Option<String>,
     /// Started then or later, RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
     pub from: Option<Timestamp>,
@@ -158,6 +166,7 @@ impl Filter {
         let name = |wanted: &String| run.name.to_lowercase().contains(&wanted.to_lowercase());
         self.state.as_ref().is_none_or(|states| states.0.contains(&run.state))
             && self.name.as_ref().is_none_or(name)
+            && self.actor.as_ref().is_none_or(|actor| run.actor.as_ref() == Some(actor))
             && self.from.is_none_or(|from| started.is_some_and(|started| started >= from))
             && self.to.is_none_or(|to| started.is_some_and(|started| started < to))
             && self.before.as_ref().is_none_or(|before| run.id < *before)
@@ -279,6 +288,8 @@ mod tests {
             ended: None,
             progress: None,
             sentence: String::new(),
+            actor: Some("anna".to_owned()),
+            source: Some("192.0.2.7".to_owned()),
         }
     }
 
@@ -293,6 +304,7 @@ mod tests {
             "{}",
             r#"{"state":"failed,passed"}"#,
             r#"{"name":"quick"}"#,
+            r#"{"actor":"anna"}"#,
             r#"{"from":"2026-01-31T23:59:59Z"}"#,
             r#"{"before":"20260201T000000Z"}"#,
         ] {
@@ -301,11 +313,21 @@ mod tests {
         for query in [
             r#"{"state":"failed"}"#,
             r#"{"name":"slow"}"#,
+            r#"{"actor":"ann"}"#,
             r#"{"to":"2026-01-31T23:59:59Z"}"#,
             r#"{"before":"20260131T235959Z"}"#,
         ] {
             assert!(!matches(query), "{query}");
         }
+    }
+
+    #[test]
+    fn a_run_of_before_has_nobody_who_ordered_it() {
+        let old = r#"{"id":"x","name":"n","state":"passed","started":"","ended":null,"progress":null,"sentence":""}"#;
+        let old: Run = serde_json::from_str(old).unwrap();
+        assert_eq!((&old.actor, &old.source), (&None, &None));
+        let of_anna: Filter = serde_json::from_str(r#"{"actor":"anna"}"#).unwrap();
+        assert!(!of_anna.matches(&old) && Filter::default().matches(&old));
     }
 
     #[test]

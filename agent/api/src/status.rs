@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::access::DoorCertificate;
 use crate::health::State;
 use crate::runs::Run;
 
@@ -23,8 +24,11 @@ pub struct Status {
     pub addresses: Vec<String>,
     /// Management interface, when there is one.
     pub management_interface: Option<String>,
-    /// SHA-256 of the box's certificate (DER), lower-case hex in pairs separated by colons.
+    /// SHA-256 of the certificate of the box's key (DER), lower-case hex in pairs separated by colons. It is not the one a browser sees.
     pub certificate_sha256: String,
+    /// The certificate a browser sees; absent until the front door has said which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door_certificate: Option<DoorCertificate>,
     /// The whole box.
     pub health: State,
     /// Every sentence of a part that is not healthy, worst first.

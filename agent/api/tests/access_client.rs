@@ -10,7 +10,8 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tbi_api::access::{
-    AccessClient, AccountChange, AuditNote, By, Digest, Hidden, NewCertificate, Outcome, Role, TokenId, TotpStep, Used,
+    AccessClient, AccountChange, AuditNote, By, Digest, Hidden, NewCertificate, Outcome, Refusal, RefusalKind,
+    Refusals, Role, TokenId, TotpStep, Used,
 };
 use tbi_daemon::{ApiError, ClientError, Health, Listener, Shutdown, UnixClient, serve};
 
@@ -114,6 +115,18 @@ async fn changes_say_who_and_what_and_where() {
     };
     let said = echoed(client.audit(&note).await);
     assert_eq!((said["path"].as_str(), &said["body"]["outcome"]), (Some("/v1/audit"), &json!("refused")));
+    let refused = Refusal {
+        minute: jiff::Timestamp::UNIX_EPOCH,
+        source: "2001:db8::1".to_owned(),
+        account: "anonymous".to_owned(),
+        kind: RefusalKind::ForgedCredentials,
+        count: 7,
+    };
+    let said = echoed(client.report_refusals(&Refusals { refusals: vec![refused] }).await);
+    assert_eq!((said["method"].as_str(), said["path"].as_str()), (Some("POST"), Some("/v1/audit/refusals")));
+    let group = &said["body"]["refusals"][0];
+    assert_eq!((&group["kind"], &group["count"]), (&"forged_credentials".into(), &7.into()));
+    assert_eq!(group["kind"], RefusalKind::ForgedCredentials.as_str());
     assert_eq!(echoed(client.account(&name).await)["path"], "/v1/accounts/olaf");
     socket.stop.request();
     socket.served.await.unwrap();

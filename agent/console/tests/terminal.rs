@@ -67,6 +67,7 @@ fn status(host_name: &str, second: u64) -> Status {
         addresses: vec!["192.0.2.7/24".to_owned()],
         management_interface: Some("eth0".to_owned()),
         certificate_sha256: "ab:".repeat(31) + "ab",
+        door_certificate: None,
         health: State::Degraded,
         problems: vec!["The clock is not synchronised; name a time server.".to_owned()],
         last_boot: BootReason { kind: BootKind::First, sentence: "First start.".to_owned() },

@@ -108,32 +108,47 @@ pub(crate) async fn accept(servers: Arc<Servers>, listener: TcpListener) {
     while open.join_next().await.is_some() {}
 }
 
+/// Each part has memory of its own, which is given back when it is done: a connection lies idle for most of its life.
 async fn serve(servers: Arc<Servers>, stream: TcpStream, from: SocketAddr, _place: Place) {
     // Answers are written whole; waiting for more to send only delays them. Failing that, they are a little later.
     let _slower = stream.set_nodelay(true);
-    let stop = &servers.door.stop;
-    let shaken = tokio::select! {
+    let Some(stream) = Box::pin(shake_hands(&servers, stream)).await else { return };
+    speak(&servers, stream, from).await;
+}
+
+async fn shake_hands(servers: &Servers, stream: TcpStream) -> Option<Box<TlsStream<TcpStream>>> {
+    tokio::select! {
         // A handshake has nothing to lose.
-        () = stop.cancelled() => return,
-        shaken = timeout(HANDSHAKE, servers.tls.accept(stream)) => shaken,
-    };
-    let Ok(Ok(stream)) = shaken else {
-        servers.door.connections.handshakes_failed.fetch_add(1, Relaxed);
-        return;
-    };
+        () = servers.door.stop.cancelled() => None,
+        shaken = timeout(HANDSHAKE, servers.tls.accept(stream)) => match shaken {
+            Ok(Ok(stream)) => Some(Box::new(stream)),
+            Ok(Err(_)) | Err(_) => {
+                servers.door.connections.handshakes_failed.fetch_add(1, Relaxed);
+                None
+            }
+        },
+    }
+}
+
+/// The protocol that was chosen, boxed by its own size.
+fn speak<'a>(
+    servers: &'a Servers,
+    stream: Box<TlsStream<TcpStream>>,
+    from: SocketAddr,
+) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
     let session = stream.get_ref().1;
     let certificate = session.peer_certificates().and_then(<[_]>::first).map(|leaf| Arc::from(leaf.as_ref()));
     let peer = Peer { address: from.ip().to_canonical(), certificate };
     if session.alpn_protocol() == Some(b"h2") {
         servers.door.connections.http2.fetch_add(1, Relaxed);
-        serve_http2(&servers, stream, peer).await;
+        Box::pin(serve_http2(servers, stream, peer))
     } else {
         servers.door.connections.http1.fetch_add(1, Relaxed);
-        serve_http1(&servers, stream, peer).await;
+        Box::pin(serve_http1(servers, stream, peer))
     }
 }
 
-async fn serve_http1(servers: &Servers, stream: TlsStream<TcpStream>, peer: Peer) {
+async fn serve_http1(servers: &Servers, stream: Box<TlsStream<TcpStream>>, peer: Peer) {
     let verdict = Verdict::default();
     let guarded = Guarded::new(stream, verdict.clone(), HEAD);
     let client = Arc::new(Client::new(peer, Some(verdict)));
@@ -150,7 +165,7 @@ async fn serve_http1(servers: &Servers, stream: TlsStream<TcpStream>, peer: Peer
     told(ended);
 }
 
-async fn serve_http2(servers: &Servers, stream: TlsStream<TcpStream>, peer: Peer) {
+async fn serve_http2(servers: &Servers, stream: Box<TlsStream<TcpStream>>, peer: Peer) {
     let client = Arc::new(Client::new(peer, None));
     let (door, asking) = (Arc::clone(&servers.door), Arc::clone(&client));
     let service = service_fn(move |request| respond(&door, request, &asking));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
@@ -126,7 +126,7 @@ impl Door {
                 found = operation;
                 meter = &found.meter;
                 let in_flight = meter.begin();
-                let answered = self.admitted(request, client, &way, &found, &id).await;
+                let answered = self.admitted(&mut request, client, &way, &found, &id).await;
                 answered.map(|answer| answer.map(|body| body.counted(in_flight)))
             }
             Err(refusal) => Err(self.counted_by_gate(&request, client, &id, *refusal).await),
@@ -136,7 +136,7 @@ impl Door {
             (Err(refusal), Some((face, reader))) => face.refused(reader, refusal).await,
             (Err(refusal), None) => problem(refusal),
         };
-        self.finish(&mut answer, &id, version);
+        self.finish(&mut answer, &id, version, client);
         if method == Method::HEAD {
             *answer.body_mut() = AnswerBody::new(Content::Whole(None));
         }
@@ -146,15 +146,17 @@ impl Door {
         answer
     }
 
-    fn finish(&self, answer: &mut Answer, id: &HeaderValue, version: Version) {
+    fn finish(&self, answer: &mut Answer, id: &HeaderValue, version: Version, client: &Client) {
         let headers = answer.headers_mut();
         dress(headers);
         let mut id = id.clone();
         // Never the same twice: keeps it out of HTTP/2's table of fields that come again.
         id.set_sensitive(true);
         headers.insert(CORRELATION_HEADER, id);
+        // Once for each connection: it holds for a day (RFC 7838 section 3.1).
         if let Some(alt_svc) = &self.alt_svc
             && version != Version::HTTP_3
+            && client.requests() == 1
         {
             headers.insert(header::ALT_SVC, alt_svc.clone());
         }
@@ -247,7 +249,7 @@ impl Door {
 
     async fn admitted(
         &self,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         client: &Client,
         way: &Way<'_>,
         operation: &Operation,
@@ -257,19 +259,14 @@ impl Door {
             Way::Local(local) if local.place == Mount::Pages => ChangeToken::Form,
             Way::Local(_) | Way::Own | Way::Daemon(..) => ChangeToken::Header,
         };
-        let mut caller = self.admit(&request, client, &operation.claims, token, id).await?;
-        let more = std::mem::take(&mut caller.answer_headers);
-        let answered = self.dispatch(&mut request, client, way, operation, id, caller).await;
-        match answered {
-            Ok(mut answer) => {
-                add(answer.headers_mut(), more);
-                Ok(answer)
-            }
-            Err(mut refusal) => {
-                add(&mut refusal.headers, more);
-                Err(refusal)
-            }
-        }
+        let caller = self.admit(request, client, &operation.claims, token, id).await?;
+        let standing = caller.standing;
+        let mut answered = self.dispatch(request, client, way, operation, id, caller).await;
+        standing.put_into(match &mut answered {
+            Ok(answer) => answer.headers_mut(),
+            Err(refusal) => &mut refusal.headers,
+        });
+        answered
     }
 
     async fn dispatch(
@@ -315,20 +312,11 @@ impl Door {
     }
 }
 
-/// Headers of the caller, several of one name among them (two cookies).
-fn add(headers: &mut HeaderMap, more: HeaderMap) {
-    let mut last = None;
-    for (name, value) in more {
-        last = name.or(last);
-        if let Some(name) = &last {
-            headers.append(name, value);
-        }
-    }
-}
-
 fn asking(caller: &Caller, client: &Client, id: &HeaderValue) -> Asking {
     let (actor, role) = match &caller.account {
-        Some((name, role)) => (HeaderValue::from_str(name).ok(), Some(HeaderValue::from_static(role.as_str()))),
+        Some((name, role)) => {
+            (HeaderValue::from_str(name.as_str()).ok(), Some(HeaderValue::from_static(role.as_str())))
+        }
         // Not `local`, which is what a daemon takes an absent actor for.
         None => (Some(HeaderValue::from_static("anonymous")), None),
     };
@@ -434,7 +422,6 @@ fn failed(daemon: &Daemon, error: ProxyError) -> Refusal {
     }
 }
 
-/// The caller's id when it is 1 to 64 characters that are safe in logs and headers, else a new one. As in `tbi_daemon::serve`.
 /// HTTP/2 and HTTP/3 name the host in `:authority` (RFC 9113 section 8.3.1); whoever looks at headers finds it where HTTP/1.1 has it.
 fn name_host(request: &mut Request<RequestBody>) {
     if !request.headers().contains_key(header::HOST)
@@ -444,6 +431,7 @@ fn name_host(request: &mut Request<RequestBody>) {
     }
 }
 
+/// The caller's id when it is 1 to 64 characters that are safe in logs and headers, else a new one. As in `tbi_daemon::serve`.
 fn correlation_id(given: Option<&HeaderValue>) -> HeaderValue {
     let safe = |id: &&HeaderValue| {
         (1..=64).contains(&id.len())
@@ -452,8 +440,15 @@ fn correlation_id(given: Option<&HeaderValue>) -> HeaderValue {
     if let Some(id) = given.filter(safe) {
         return id.clone();
     }
-    let id = format!("{:016x}", RandomState::new().build_hasher().finish());
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(id)).unwrap_or(HeaderValue::from_static("none"))
+    let random = RandomState::new().build_hasher().finish().to_be_bytes();
+    let mut id = [0; 16];
+    for (two, byte) in id.chunks_exact_mut(2).zip(random) {
+        two.copy_from_slice(&[
+            b"0123456789abcdef"[usize::from(byte >> 4)],
+            b"0123456789abcdef"[usize::from(byte & 15)],
+        ]);
+    }
+    HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("none"))
 }
 
 /// One line per request. What changed something or went wrong is told at the usual level; what was only read, at `debug`.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode};
-use tbi_api::access::Role;
+use tbi_api::access::{AccountName, Role};
+
+use crate::limits::Standing;
 
 /// Who is at the other end of the connection.
 #[derive(Debug, Clone)]
@@ -51,9 +53,9 @@ pub(crate) struct Asked<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     /// Account; `None` for a public operation without a login.
-    pub(crate) account: Option<(String, Role)>,
-    /// To be added to the answer: rate limit headers, a renewed cookie.
-    pub(crate) answer_headers: HeaderMap,
+    pub(crate) account: Option<(AccountName, Role)>,
+    /// Where they stand in their limits, for the answer.
+    pub(crate) standing: Standing,
 }
 
 /// Why not. Becomes a problem document with these headers.

@@ -17,6 +17,9 @@ pub(crate) struct Sockets {
     pub(crate) udp: Vec<UdpSocket>,
 }
 
+/// How often another port is asked for when nobody named one.
+const ANOTHER_PORT: u32 = 16;
+
 /// Why there are none.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
@@ -63,15 +66,28 @@ impl Sockets {
     pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
         let mut sockets = Self::default();
         for address in addresses {
-            let tcp =
-                tcp(*address).map_err(|reason| ListenError::Bind { address: *address, transport: "TCP", reason })?;
-            let bound = tcp.local_addr().unwrap_or(*address);
-            let udp = udp(bound).map_err(|reason| ListenError::Bind { address: bound, transport: "UDP", reason })?;
+            let mut pair = bind_both(*address);
+            // The kernel gives a port that is free for TCP; somebody may have it for UDP.
+            for _again in 0..if address.port() == 0 { ANOTHER_PORT } else { 0 } {
+                if pair.is_ok() {
+                    break;
+                }
+                pair = bind_both(*address);
+            }
+            let (tcp, udp) = pair?;
             sockets.tcp.push(tcp);
             sockets.udp.push(udp);
         }
         Ok(sockets)
     }
+}
+
+fn bind_both(address: SocketAddr) -> Result<(TcpListener, UdpSocket), ListenError> {
+    let failed = |address, transport| move |reason| ListenError::Bind { address, transport, reason };
+    let tcp = tcp(address).map_err(failed(address, "TCP"))?;
+    let bound = tcp.local_addr().unwrap_or(address);
+    let udp = udp(bound).map_err(failed(bound, "UDP"))?;
+    Ok((tcp, udp))
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {

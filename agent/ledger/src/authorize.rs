@@ -2,7 +2,8 @@
 //! receipt; a refusal is audited as well, and spends nothing. Called by the run driver and by nothing else.
 //!
 //! Invariants: a receipt exists if and only if its notes are burned and its audit entry is sealed; the same run gets the same receipt again,
-//! after a crash as well. Without enforcement the developer envelope allows always and spends nothing; everything else happens as with it.
+//! after a crash as well. With enforcement nothing is spent in a ledger that is only in memory. Without it the developer envelope allows always
+//! and spends nothing; everything else happens as with it.
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -114,6 +115,14 @@ pub enum Refused {
         /// Left.
         balance: u64,
     },
+    /// What is spent would not be spent any more after a restart.
+    #[error(
+        "the ledger is kept in memory only, so what the run spends would be forgotten; {why}, and order the run again"
+    )]
+    NotDurable {
+        /// What is wrong, and the remedy.
+        why: String,
+    },
     /// The run was authorised for something else.
     #[error("run {run} was authorised for another plan; start a new run")]
     OtherPlan {
@@ -137,6 +146,7 @@ impl Refused {
             Self::Feature { .. } => "licence-feature-missing",
             Self::Concurrency { .. } => "licence-concurrency",
             Self::Insufficient { .. } => "tsu-insufficient",
+            Self::NotDurable { .. } => "ledger-not-durable",
             Self::OtherPlan { .. } => "run-authorised-otherwise",
             Self::Ledger(_) => "ledger-failed",
         }
@@ -162,8 +172,12 @@ impl Ledger {
         signer: &dyn Signer,
         now: Timestamp,
     ) -> Result<Receipt, Refused> {
+        let volatile = self.volatile.clone().filter(|_| policy.enforce);
         self.change("authorise the run", |db| {
-            let decided = decide(db, request, policy, now)?;
+            let decided = match volatile {
+                Some(why) => Err(Refused::NotDurable { why }),
+                None => decide(db, request, policy, now)?,
+            };
             let refused = match decided {
                 Ok(Decision::Before(receipt)) => return Ok(Ok(receipt)),
                 // A part of its own: when the key does not sign or the units do not suffice, nothing of it stays, and the refusal is

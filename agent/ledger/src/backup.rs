@@ -3,7 +3,7 @@
 //! database aside, never away.
 //!
 //! A restored database is an earlier one: units spent since then are unspent again and the audit chain goes on from its earlier head.
-//! Whoever restores says so in the chain; receipts and exports made since then show it.
+//! The chain says so ([`Ledger::note_restore`]); receipts and exports made since then show it, too.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::change::uint;
 use crate::open::{FILE, aside, beside};
+use crate::restored::{self, Head, Restored};
 use crate::schema::{self, Kind};
 use crate::{Ledger, LedgerError};
 
@@ -120,8 +121,19 @@ pub fn restore(state: &Path, backups: &Path, name: &str, now: Timestamp) -> Resu
         fs::remove_file(&partial).map_err(failed("delete", &partial))?;
         return Err(BackupError::Unusable { name: name.to_owned(), why });
     }
+    let (kept, head_before) = keep_present(&path, now)?;
+    let aside = kept.as_ref().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let written = fs::metadata(&source).and_then(|file| file.modified()).ok();
+    let marking = Restored {
+        backup: name.to_owned(),
+        backup_written: written.and_then(|time| Timestamp::try_from(time).ok()),
+        restored: now,
+        head_before,
+        head_after: None,
+        aside,
+    };
+    restored::mark(&partial, marking)?;
     sync(&partial)?;
-    let kept = keep_present(&path, now)?;
     // From here on the old log must not lie beside the new file, or it would be taken for its own.
     for suffix in ["-wal", "-shm"] {
         let beside = beside(&path, suffix);
@@ -137,9 +149,10 @@ pub fn restore(state: &Path, backups: &Path, name: &str, now: Timestamp) -> Resu
 
 /// A second name for the present database, with its log. The first name stays until the new file takes it, so that a power cut between
 /// the two leaves one or the other, never none.
-fn keep_present(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupError> {
+fn keep_present(path: &Path, now: Timestamp) -> Result<(Option<PathBuf>, Option<Head>), BackupError> {
+    let mut head = None;
     if !path.exists() {
-        return Ok(None);
+        return Ok((None, head));
     }
     // A sound database brings its log into the file when it is closed; of another one the log is kept beside it.
     if let Ok(connection) = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE) {
@@ -147,6 +160,7 @@ fn keep_present(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupEr
         if matches!(written, Ok(busy) if busy != 0) {
             return Err(LedgerError::Busy { doing: "restore the backup" }.into());
         }
+        head = Head::of(&connection);
     }
     let to = aside(path, "before-restore", now);
     let wal = beside(path, "-wal");
@@ -155,7 +169,7 @@ fn keep_present(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, BackupEr
     }
     fs::hard_link(path, &to).map_err(failed("link", &to))?;
     path.parent().map_or(Ok(()), sync_dir)?;
-    Ok(Some(to))
+    Ok((Some(to), head))
 }
 
 fn is_name(name: &str) -> bool {

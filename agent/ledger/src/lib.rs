@@ -16,7 +16,7 @@
 //! | [`accounts`], [`sessions`], [`tokens`], [`certificates`] | who may come in |
 //! | [`runs`] | the list of runs |
 //! | [`spool`] | usage ticks in files of their own |
-//! | [`backup`], [`retention`] | copies and their way back; what is forgotten, and when |
+//! | [`backup`], [`restored`], [`retention`] | copies and their way back, which the chain tells; what is forgotten, and when |
 //! | [`bytes`], [`sign`] | hashes, encodings, signatures |
 //!
 //! Invariants: what a method returned `Ok` for is on disk (WAL, `synchronous=FULL`), unless [`Found::Memory`] said that nothing is; a
@@ -36,6 +36,7 @@ pub mod licence;
 mod notes;
 mod open;
 mod receipt;
+mod restored;
 mod retention;
 mod runs;
 mod schema;
@@ -69,4 +70,6 @@ pub struct Ledger {
     connection: rusqlite::Connection,
     /// Within [`Ledger::together`]: a change then belongs to the open transaction, or fails with it.
     together: bool,
+    /// Why nothing outlives this process, when nothing does, with the remedy.
+    volatile: Option<String>,
 }

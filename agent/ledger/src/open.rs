@@ -74,6 +74,16 @@ impl Found {
         }
     }
 
+    /// What of the audit chain and of spent units will be lost, when something will.
+    #[must_use]
+    pub fn trail_sentence(&self) -> Option<String> {
+        matches!(self, Self::Memory { .. }).then(|| {
+            "The audit chain and what runs spend are kept in memory only and are lost at the next start: export the chain if it is needed, then \
+             do what the part 'database' says."
+                .to_owned()
+        })
+    }
+
     /// Whether what was known before is still known.
     #[must_use]
     pub fn past(&self) -> Past {
@@ -125,7 +135,7 @@ impl Ledger {
         let why = match use_file(&path) {
             Ok(connection) => {
                 let found = if existed { Found::Existing } else { Found::Fresh };
-                return Opened { ledger: Self::on(connection), found };
+                return Opened { ledger: Self::on(connection, None), found };
             }
             Err(Trouble::Unwritable { why, full, readable }) => return Self::in_memory(readable, why, full),
             Err(Trouble::Unusable(why)) => why,
@@ -137,28 +147,32 @@ impl Ledger {
             }
         };
         match use_file(&path) {
-            Ok(connection) => Opened { ledger: Self::on(connection), found: Found::MovedAside { to, why } },
+            Ok(connection) => Opened { ledger: Self::on(connection, None), found: Found::MovedAside { to, why } },
             Err(Trouble::Unwritable { why, full, .. }) => Self::in_memory(None, why, full),
             Err(Trouble::Unusable(again)) => Self::in_memory(None, again, false),
         }
     }
 
-    fn on(connection: Connection) -> Self {
-        Self { connection, together: false }
+    fn on(connection: Connection, volatile: Option<String>) -> Self {
+        Self { connection, together: false, volatile }
     }
 
     fn in_memory(readable: Option<Connection>, why: String, full: bool) -> Opened {
+        let volatile = Some(match full {
+            true => format!("the state partition is full ({why}): delete old runs, then restart the box"),
+            false => format!("the disk cannot be written ({why}): restart the box, and if it stays so, check the disk"),
+        });
         let found = Found::Memory { why, full };
         let copied = readable
             .and_then(|file| copy(&file).inspect_err(|error| tracing::warn!(%error, "no copy of the database")).ok());
         let connection = copied.map_or_else(fresh_memory, Ok);
         match connection {
-            Ok(connection) => Opened { ledger: Self::on(connection), found },
+            Ok(connection) => Opened { ledger: Self::on(connection, volatile), found },
             // SQLite in memory needs nothing but memory. Without it this program is about to end anyway; what remains is a database
             // without tables, in which each request fails with its sentence.
             Err(error) => {
                 tracing::error!(%error, "no database, not even in memory");
-                Opened { ledger: Self::on(bare_memory()), found }
+                Opened { ledger: Self::on(bare_memory(), volatile), found }
             }
         }
     }

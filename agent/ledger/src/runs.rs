@@ -151,6 +151,15 @@ impl Ledger {
         Ok(RunPage { runs: found.into_iter().map(|(run, _)| run).collect(), next })
     }
 
+    /// Runs whose end is not in their rows, oldest first: under way, or cut off with the agent.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn open_runs(&self) -> Result<Vec<Run>, LedgerError> {
+        let query = format!("SELECT {COLUMNS} FROM runs WHERE ended IS NULL ORDER BY number");
+        self.read("list the open runs", |db| rows(db, &query, [], run))
+    }
+
     /// Forgets a run's row.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ mod common;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-use common::{Node, at, note, now, open};
+use common::{Mute, Node, at, note, now, open};
 use jiff::{SignedDuration, Timestamp};
 use tbi_ledger::{BackupError, FILE, Found, Hash, Ledger, LedgerError, NewSession, Retention, Run, backups, restore};
 
@@ -41,6 +41,45 @@ fn a_backup_is_restored_with_everything_that_was_in_it() {
     assert_eq!(kept.file_name().unwrap(), "tbi.db.before-restore-20260615T120000Z");
     let again = restore(dir.path(), copies.path(), &made.name, now()).unwrap().unwrap();
     assert!(again.to_string_lossy().ends_with("Z-2"), "the first one is not overwritten");
+}
+
+#[test]
+fn a_restore_is_an_entry_of_the_audit_chain_at_the_first_opening_and_only_then() {
+    let (dir, copies, node) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Node::new());
+    let mut ledger = open(dir.path());
+    assert_eq!(ledger.note_restore(&node, now()).unwrap(), None, "a database that was not restored");
+    let in_the_backup = note(&mut ledger, &node, "before", now());
+    let made = ledger.backup(copies.path(), now(), 7).unwrap();
+    let lost = note(&mut ledger, &node, "after", now());
+    drop(ledger);
+    let kept = restore(dir.path(), copies.path(), &made.name, at("2026-06-16T00:00:00Z")).unwrap().unwrap();
+
+    let mut ledger = open(dir.path());
+    // A key that does not sign leaves it for the next time.
+    assert!(matches!(ledger.note_restore(&Mute(Node::new()), now()), Err(LedgerError::Signing(_))));
+    let entry = ledger.note_restore(&node, now()).unwrap().unwrap();
+    assert_eq!((entry.seq, entry.action.as_str(), &entry.target), (2, "backup.restore", &made.name));
+    let said: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
+    assert_eq!(said["head_before"], serde_json::json!({ "seq": lost.seq, "hash": lost.hash }));
+    assert_eq!(said["head_after"], serde_json::json!({ "seq": in_the_backup.seq, "hash": in_the_backup.hash }));
+    assert_eq!((&said["restored"], &said["backup"]), (&"2026-06-16T00:00:00Z".into(), &made.name.into()));
+    assert_eq!(said["aside"].as_str(), kept.file_name().unwrap().to_str());
+    let written: Timestamp = said["backup_written"].as_str().unwrap().parse().unwrap();
+    assert!(written > now(), "by the file system's clock, not by the test's: {written}");
+    assert_eq!(ledger.note_restore(&node, now()).unwrap(), None);
+    drop(ledger);
+    let mut ledger = open(dir.path());
+    assert_eq!(ledger.note_restore(&node, now()).unwrap(), None);
+    let proven = ledger.verify_chain().unwrap();
+    assert_eq!((proven.last, ledger.audit_head().unwrap()), (2, (entry.seq, entry.hash)));
+    drop(ledger);
+
+    // Over a database that cannot be read there is no head of before to tell.
+    fs::write(dir.path().join(FILE), "x".repeat(9000)).unwrap();
+    let name = backups(copies.path()).unwrap().remove(0).name;
+    restore(dir.path(), copies.path(), &name, now()).unwrap().unwrap();
+    let entry = open(dir.path()).note_restore(&node, now()).unwrap().unwrap();
+    assert!(entry.detail.contains("\"head_before\":null"), "{}", entry.detail);
 }
 
 #[test]

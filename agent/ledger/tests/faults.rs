@@ -210,8 +210,8 @@ fn a_full_disk_refuses_in_words_and_loses_nothing_confirmed() {
     let ledger = open(disk.path());
     assert_eq!(ledger.verify_chain().unwrap().last, confirmed + 1);
     assert_eq!(ledger.balance().unwrap(), 1000 - spent);
-    let ticks = Spool::open(&disk.path().join("spool"), Limits::default()).unwrap();
-    assert_eq!((ticks.pending(10_000).unwrap().len() as u64, ticks.damaged()), (counted + 1, 0));
+    let mut ticks = Spool::open(&disk.path().join("spool"), Limits::default()).unwrap();
+    assert_eq!((ticks.pending(10_000).unwrap().len() as u64, ticks.set_aside()), (counted + 1, 0));
 }
 
 const CHILD: &str = "TBI_LEDGER_LIMITED";

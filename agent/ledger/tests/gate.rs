@@ -62,6 +62,32 @@ impl Case {
 }
 
 #[test]
+fn with_the_ledger_only_in_memory_nothing_is_spent_under_enforcement() {
+    let (issuer, dir, node) = (Issuer::new(), tempfile::tempdir().unwrap(), Node::new());
+    // Root may write everywhere but into a file.
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let opened = Ledger::open(&file.join("state"), now());
+    let trail = opened.found.trail_sentence().unwrap();
+    assert!(trail.contains("lost at the next start"), "{trail}");
+    let mut ledger = opened.ledger;
+    let mut policy = Policy { enforce: true, issuers: issuer.known() };
+    ledger.install_licence(&issuer.sign(&envelope("L-1")), &policy.issuers, now()).unwrap();
+    let refused = ledger.authorize(&request(&asked("run-1", 300)), &policy, &node, now()).unwrap_err();
+    let sentence = refused.to_string();
+    assert_eq!(refused.code(), "ledger-not-durable");
+    assert!(sentence.contains("the disk cannot be written") && sentence.contains("restart the box"), "{sentence}");
+    assert_eq!((ledger.balance().unwrap(), ledger.receipt("run-1").unwrap()), (1000, None));
+    let entry = ledger.audit_entries(&AuditFilter { limit: 1, ..AuditFilter::default() }).unwrap().remove(0);
+    assert!(entry.outcome == "refused" && entry.detail.contains("ledger-not-durable"), "{entry:?}");
+    // Without enforcement nothing is spent, so nothing can be forgotten.
+    policy.enforce = false;
+    assert_eq!(ledger.authorize(&request(&asked("run-1", 300)), &policy, &node, now()).unwrap().tsu, 0);
+    // On a disk that works the same licence lets the same run begin.
+    assert_eq!(Case::new().ask(&asked("run-1", 300), now()).unwrap().tsu, 300);
+}
+
+#[test]
 fn an_authorised_run_has_a_receipt_that_proves_itself() {
     let mut case = Case::new();
     let receipt = case.ask(&asked("run-1", 300), now()).unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::{at, now};
 use proptest::prelude::*;
-use tbi_ledger::spool::{Limits, NewTick, Spool, SpoolError, parse_tick};
+use tbi_ledger::spool::{LOST, Limits, NewTick, Spool, SpoolError, parse_tick};
 
 fn tick(unit: &str) -> NewTick {
     NewTick {
@@ -27,12 +27,12 @@ fn spool(dir: &Path) -> Spool {
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|it| it == "log"));
+    files.retain(|path| path.file_name().is_some_and(|it| it.to_string_lossy().starts_with("ticks-")));
     files.sort();
     files
 }
 
-fn numbers(spool: &Spool) -> Vec<u64> {
+fn numbers(spool: &mut Spool) -> Vec<u64> {
     spool.pending(1000).unwrap().into_iter().map(|tick| tick.client_seq).collect()
 }
 
@@ -49,12 +49,13 @@ fn ticks_keep_their_numbers_until_they_are_acknowledged() {
     assert!(matches!(ticks.acknowledge(6), Err(SpoolError::Unknown { through: 6, last: 5 })));
     drop(ticks);
     let mut ticks = spool(dir.path());
-    assert_eq!((ticks.acknowledged(), ticks.last(), numbers(&ticks)), (3, 5, vec![4, 5]));
+    assert_eq!((ticks.acknowledged(), ticks.last()), (3, 5));
+    assert_eq!(numbers(&mut ticks), [4, 5]);
     assert_eq!(ticks.pending(1).unwrap()[0].tick, tick("4"));
     ticks.acknowledge(5).unwrap();
     drop(ticks);
     let mut ticks = spool(dir.path());
-    assert_eq!(numbers(&ticks), [0; 0]);
+    assert_eq!(numbers(&mut ticks), [0; 0]);
     assert_eq!(ticks.append(NewTick { when: at("1970-01-01T00:00:00Z"), ..tick("6") }).unwrap(), 6);
 }
 
@@ -70,7 +71,7 @@ fn whole_files_go_when_they_are_acknowledged_and_the_numbers_go_on() {
     assert!(before > 8, "{before}");
     ticks.acknowledge(20).unwrap();
     assert!(files(dir.path()).len() < before);
-    assert_eq!(numbers(&ticks), (21..=40).collect::<Vec<_>>());
+    assert_eq!(numbers(&mut ticks), (21..=40).collect::<Vec<_>>());
     ticks.acknowledge(40).unwrap();
     assert_eq!(files(dir.path()).len(), 1);
     drop(ticks);
@@ -92,32 +93,121 @@ fn a_spool_is_cut_at_any_length_and_keeps_every_whole_line() {
         fs::write(dir.path().join("ticks-00000000000000000001.log"), &whole[..length]).unwrap();
         let lines = whole[..length].iter().filter(|byte| **byte == b'\n').count() as u64;
         let mut ticks = spool(dir.path());
-        assert_eq!(numbers(&ticks), (1..=lines).collect::<Vec<_>>(), "{length} bytes");
+        assert_eq!(numbers(&mut ticks), (1..=lines).collect::<Vec<_>>(), "{length} bytes");
         assert_eq!(ticks.append(tick("next")).unwrap(), lines + 1, "a torn line was never confirmed");
-        assert_eq!((numbers(&ticks), ticks.damaged()), ((1..=lines + 1).collect(), 0));
+        assert_eq!(numbers(&mut ticks), (1..=lines + 1).collect::<Vec<_>>());
+        assert_eq!((ticks.lost(), ticks.set_aside()), (0, 0));
     }
 }
 
+/// One byte of a file is another one.
+fn spoil(path: &Path, place: u64) {
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(place)).unwrap();
+    file.write_all(b"#").unwrap();
+}
+
+/// Pending numbers, and those of them that are lost.
+fn lost(spool: &mut Spool) -> (Vec<u64>, Vec<u64>) {
+    let pending = spool.pending(1000).unwrap();
+    let lost: Vec<_> = pending.iter().filter(|it| it.tick.kind == LOST).collect();
+    assert!(lost.iter().all(|it| it.tick.quantity == 0 && it.tick.run.is_empty()), "{lost:?}");
+    (pending.iter().map(|it| it.client_seq).collect(), lost.iter().map(|it| it.client_seq).collect())
+}
+
 #[test]
-fn a_damaged_line_is_left_out_and_its_number_is_not_used_again() {
+fn a_damaged_line_is_set_aside_and_a_lost_tick_takes_its_number_for_good() {
     let dir = tempfile::tempdir().unwrap();
     let mut ticks = spool(dir.path());
     for n in 1..=3 {
         ticks.append(tick(&n.to_string())).unwrap();
     }
     let path = files(dir.path()).remove(0);
-    let length = fs::metadata(&path).unwrap().len();
-    for (place, left) in [(length / 2, [1, 3]), (length - 3, [1, 2])] {
+    let whole = fs::read(&path).unwrap();
+    let length = whole.len() as u64;
+    for (place, gone) in [(length / 2, 2), (length - 3, 3)] {
         let copy = tempfile::tempdir().unwrap();
         let spoilt = copy.path().join(path.file_name().unwrap());
-        fs::copy(&path, &spoilt).unwrap();
-        let mut file = OpenOptions::new().write(true).open(&spoilt).unwrap();
-        file.seek(SeekFrom::Start(place)).unwrap();
-        file.write_all(b"#").unwrap();
+        fs::write(&spoilt, &whole).unwrap();
+        spoil(&spoilt, place);
+        let damaged = fs::read(&spoilt).unwrap().split(|byte| *byte == b'\n').nth(gone - 1).unwrap().to_vec();
         let mut ticks = spool(copy.path());
-        assert_eq!((numbers(&ticks), ticks.damaged()), (left.to_vec(), 1));
+        assert_eq!(lost(&mut ticks), (vec![1, 2, 3], vec![gone as u64]));
+        assert_eq!((ticks.lost(), ticks.set_aside()), (1, 1));
+        assert_eq!(fs::read(copy.path().join("damaged.log")).unwrap(), [&damaged[..], b"\n"].concat());
         assert_eq!(ticks.append(tick("4")).unwrap(), 4);
+        drop(ticks);
+        // The disk reads well again: what was said of the number stays, and the other side knows it in the end.
+        let mut ticks = spool(copy.path());
+        assert_eq!((lost(&mut ticks), ticks.lost()), ((vec![1, 2, 3, 4], vec![gone as u64]), 1));
+        ticks.acknowledge(4).unwrap();
+        assert_eq!((ticks.lost(), ticks.set_aside()), (0, 1));
+        drop(ticks);
+        let ticks = spool(copy.path());
+        assert_eq!((ticks.lost(), ticks.set_aside()), (0, 1), "it is not said again");
     }
+}
+
+#[test]
+fn a_line_that_is_damaged_while_the_spool_is_open_is_set_aside_and_the_next_tick_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ticks = spool(dir.path());
+    for n in 1..=3 {
+        ticks.append(tick(&n.to_string())).unwrap();
+    }
+    spoil(&files(dir.path())[0], 40);
+    assert_eq!(lost(&mut ticks), (vec![1, 2, 3], vec![1]));
+    assert_eq!(ticks.append(tick("4")).unwrap(), 4);
+    assert_eq!(lost(&mut ticks), (vec![1, 2, 3, 4], vec![1]));
+    drop(ticks);
+    assert_eq!(lost(&mut spool(dir.path())), (vec![1, 2, 3, 4], vec![1]));
+}
+
+#[test]
+fn a_damaged_line_feed_costs_its_two_ticks_and_no_number_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ticks = spool(dir.path());
+    for n in 1..=3 {
+        ticks.append(tick(&n.to_string())).unwrap();
+    }
+    drop(ticks);
+    let path = files(dir.path()).remove(0);
+    let second = fs::read(&path).unwrap().iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0;
+    spoil(&path, second as u64);
+    let mut ticks = spool(dir.path());
+    assert_eq!(lost(&mut ticks), (vec![1, 2, 3], vec![2, 3]));
+    assert_eq!(ticks.append(tick("4")).unwrap(), 4);
+}
+
+#[test]
+fn a_file_that_was_cut_short_or_is_missing_is_mended_when_another_follows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { segment: 500, total: 1_000_000 };
+    let mut ticks = Spool::open(dir.path(), limits).unwrap();
+    for n in 1..=16 {
+        ticks.append(tick(&n.to_string())).unwrap();
+    }
+    ticks.acknowledge(1).unwrap();
+    drop(ticks);
+    let all = files(dir.path());
+    let first_of = |path: &PathBuf| -> u64 { path.file_stem().unwrap().to_str().unwrap()[6..].parse().unwrap() };
+    let (second, third) = (first_of(&all[1]), first_of(&all[2]));
+    assert!(second > 2 && all.len() > 3, "{all:?}");
+    let cut = OpenOptions::new().write(true).open(&all[1]).unwrap();
+    cut.set_len(cut.metadata().unwrap().len() - 10).unwrap();
+    let mut ticks = Spool::open(dir.path(), limits).unwrap();
+    assert_eq!(lost(&mut ticks), ((2..=16).collect(), vec![third - 1]));
+    drop(ticks);
+    // The first one as well: only what was not acknowledged is lost.
+    fs::remove_file(&all[0]).unwrap();
+    let mut ticks = Spool::open(dir.path(), limits).unwrap();
+    assert_eq!(lost(&mut ticks), ((2..=16).collect(), (2..second).chain([third - 1]).collect()));
+    // A name that cannot be right is not filled up with millions of lost ticks.
+    drop(ticks);
+    fs::write(dir.path().join("ticks-00000000000900000000.log"), "").unwrap();
+    let error = Spool::open(dir.path(), limits).unwrap_err();
+    assert!(matches!(error, SpoolError::Gap { to: 899_999_999, .. }), "{error}");
+    assert!(error.to_string().contains("strange files"), "{error}");
 }
 
 #[test]
@@ -131,7 +221,7 @@ fn a_damaged_acknowledgement_sends_again_and_loses_nothing() {
     drop(ticks);
     for spoilt in [&b""[..], b"v1 3 0000000000000000\n", b"\xff\xff", b"v1 9999999999999999999999 x\n"] {
         fs::write(dir.path().join("acknowledged"), spoilt).unwrap();
-        assert_eq!(numbers(&spool(dir.path())), [1, 2, 3]);
+        assert_eq!(numbers(&mut spool(dir.path())), [1, 2, 3]);
     }
 }
 
@@ -202,7 +292,7 @@ proptest! {
                     ticks = Spool::open(dir.path(), limits).unwrap();
                 }
             }
-            prop_assert_eq!(numbers(&ticks), (acknowledged + 1..=last).collect::<Vec<_>>());
+            prop_assert_eq!(numbers(&mut ticks), (acknowledged + 1..=last).collect::<Vec<_>>());
         }
     }
 }

@@ -27,7 +27,7 @@ use tbi_daemon::{Access, Shutdown, replace_file};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
-use crate::appliance::seams::{Change, Changed, ChosenRouter, Power, Reapply, RunRefused, Runs, Workloads};
+use crate::appliance::seams::{Change, Changed, ChosenRouter, Power, Reapply, Reporting, RunRefused, Runs, Workloads};
 use crate::process::{Happening, Standing, State as UnitState};
 use crate::run::appliance::{Appliance, Directories, NO_ROOT, OWN_ROUTER, READY_WITHIN, Site};
 use crate::run::authorize::Authorizer;
@@ -121,6 +121,9 @@ impl Bench {
                 let appliance = Arc::new(Appliance::new(self.directories.clone(), self.systemd.clone(), site));
                 let desk = RunDesk::open(self.runs.clone(), Arc::clone(&appliance), Arc::clone(&self.authorizer))
                     .map_err(|error| error.to_string());
+                if let Ok(desk) = &desk {
+                    desk.catch_up().await;
+                }
                 let trouble = desk.as_ref().err().cloned();
                 let seen = Arc::default();
                 let watching = tokio::spawn(look(Arc::clone(&appliance), Arc::clone(&seen))).abort_handle();
@@ -288,6 +291,12 @@ impl Power for Bench {
             asked.map_err(|error| error.to_string())
         }
         .boxed()
+    }
+}
+
+impl Reporting for Bench {
+    fn report(&self) -> BoxFuture<'_, Result<(), String>> {
+        async move { self.systemd.start("tbi-usage.service").await.map_err(|error| error.to_string()) }.boxed()
     }
 }
 

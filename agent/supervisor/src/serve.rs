@@ -81,7 +81,8 @@ impl ServeArgs {
                 runs: Arc::clone(&bench) as _,
                 workloads: Arc::clone(&bench) as _,
                 power: Arc::clone(&bench) as _,
-                reapply: bench,
+                reapply: Arc::clone(&bench) as _,
+                reporting: bench,
             };
             let (appliance, waiting) = Appliance::open(place, seams).await?;
             permit.belongs_to(&appliance);

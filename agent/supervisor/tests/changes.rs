@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tbi_api::access::{AccessClient, AccountChange, By, Hidden, NewAccount, NewSession, Role, Session};
+use tbi_api::access::{
+    AccessClient, AccountChange, By, Digest, DoorCertificate, Hidden, MOST_REFUSALS, NewAccount, NewSession, Origin,
+    Refusal, RefusalKind, Refusals, Role, Session,
+};
+use tbi_api::client::AgentClient;
 use tbi_daemon::{ClientError, UnixClient};
 use tempfile::TempDir;
 
@@ -82,6 +88,13 @@ impl Agent {
     fn stop(mut self) -> TempDir {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
+    /// With SIGTERM, orderly.
+    fn end(mut self) -> TempDir {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
         std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
     }
 
@@ -270,4 +283,112 @@ async fn a_forged_licence_is_refused_and_leaves_an_entry() {
     assert_eq!((entry["outcome"].as_str(), entry["target"].as_str()), (Some("refused"), Some("/v1/licences")));
     let standing = agent.curl(&[], "/v1/licences").body;
     assert_eq!((&standing["enforced"], &standing["balance"]), (&json!(false), &json!(0)));
+}
+
+#[tokio::test]
+async fn what_the_door_shows_is_in_the_status_until_the_agent_is_started_again_and_never_in_the_chain() {
+    let agent = Agent::start();
+    let (access, asked) = (agent.access().await, AgentClient::new(&agent.socket("a.sock")));
+    assert_eq!(asked.status().await.unwrap().door_certificate, None);
+    let entries = agent.entries("limit=50").len();
+    let mut shown = DoorCertificate {
+        leaf_sha256: Digest::of_bytes(&[1; 32]),
+        ca_sha256: Digest::of_bytes(&[2; 32]),
+        names: vec!["tbi.local".to_owned()],
+        not_after: "2030-01-01T00:00:00Z".parse().unwrap(),
+        origin: Origin::Own,
+        trouble: None,
+    };
+    access.tell_certificate(&shown).await.unwrap();
+    assert_eq!(asked.status().await.unwrap().door_certificate.as_ref(), Some(&shown));
+    shown.origin = Origin::Brought;
+    access.tell_certificate(&shown).await.unwrap();
+    for names in [vec!["a".to_owned(); 257], vec!["a".repeat(1025)]] {
+        let wrong = DoorCertificate { names, ..shown.clone() };
+        assert_eq!(code(&access.tell_certificate(&wrong).await.unwrap_err()), "refused");
+    }
+    assert_eq!(asked.status().await.unwrap().door_certificate, Some(shown));
+    assert_eq!(agent.entries("limit=50").len(), entries);
+    let agent = Agent::on(agent.stop());
+    let _ready = agent.access().await;
+    let asked = AgentClient::new(&agent.socket("a.sock"));
+    assert_eq!(asked.status().await.unwrap().door_certificate, None, "it has to be told again");
+}
+
+#[tokio::test]
+async fn what_the_door_refused_is_in_the_chain_and_does_not_grow_it_without_bound() {
+    let agent = Agent::start();
+    let access = agent.access().await;
+    let group = |source: String, kind, count| Refusal {
+        minute: "2026-01-31T23:59:00Z".parse().unwrap(),
+        source,
+        account: "ada".to_owned(),
+        kind,
+        count,
+    };
+    let one = group("192.0.2.7".to_owned(), RefusalKind::Csrf, 3);
+    access.report_refusals(&Refusals { refusals: vec![one] }).await.unwrap();
+    let entries = agent.entries("action=door.refuse&limit=500");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let words = ["actor", "role", "source", "target", "outcome"].map(|word| entries[0][word].as_str().unwrap());
+    assert_eq!(words, ["ada", "none", "192.0.2.7", "csrf", "refused"]);
+
+    let flood = |round: usize, groups: usize| {
+        let one = |n: usize| group(format!("2001:db8:{round:x}::{n:x}"), RefusalKind::ForgedCredentials, 2);
+        Refusals { refusals: (0..groups).map(one).collect() }
+    };
+    for round in 0..4 {
+        access.report_refusals(&flood(round, MOST_REFUSALS)).await.unwrap();
+    }
+    let refused = access.report_refusals(&flood(9, MOST_REFUSALS + 1)).await.unwrap_err();
+    assert_eq!(code(&refused), "too-many-refusals");
+    let during = agent.entries("action=door.refuse&limit=500").len();
+    assert!(during <= 70, "{during} entries for a thousand addresses");
+
+    // What was summed up is told at the end, and none is forgotten.
+    let agent = Agent::on(agent.end());
+    agent.access().await;
+    let entries = agent.entries("action=door.refuse&limit=500");
+    let count = |entry: &Value| {
+        let detail: Value = serde_json::from_str(entry["detail"].as_str().unwrap()).unwrap();
+        let of_sum = detail["counts"]["forged_credentials"].as_u64();
+        of_sum.or(detail["count"].as_u64()).unwrap()
+    };
+    assert_eq!(entries.iter().map(count).sum::<u64>(), 3 + 4 * 2 * MOST_REFUSALS as u64);
+    assert_eq!(entries[0]["actor"], "several");
+}
+
+#[tokio::test]
+async fn who_ordered_a_run_is_shown_and_can_be_asked_for() {
+    let agent = Agent::start();
+    agent.access().await;
+    let headers = ["x-tlsstress-actor: ada", "x-tlsstress-role: operator", "x-tlsstress-source: 192.0.2.7"];
+    let mut order = vec!["-X", "POST", "-H", "Content-Type: application/json", "--data", "{\"profile\":\"quick\"}"];
+    order.extend(headers.iter().flat_map(|header| ["-H", header]));
+    let end = tokio::time::Instant::now() + SOON;
+    let run = loop {
+        let answer = agent.curl(&order, "/v1/runs");
+        if answer.status == 202 {
+            break answer.body;
+        }
+        assert_eq!(answer.body["code"], "cannot-measure", "the bench is being prepared");
+        assert!(tokio::time::Instant::now() < end, "{}", answer.body);
+    };
+    let of_ada = |agent: &Agent| {
+        let runs = agent.curl(&[], "/v1/runs?actor=ada").body;
+        assert_eq!(runs.as_array().unwrap().len(), 1, "{runs}");
+        assert_eq!((&runs[0]["actor"], &runs[0]["source"]), (&"ada".into(), &"192.0.2.7".into()));
+        assert_eq!(agent.curl(&[], "/v1/runs?actor=bob").body, json!([]));
+        runs[0]["id"].clone()
+    };
+    assert_eq!((&run["actor"], of_ada(&agent)), (&"ada".into(), run["id"].clone()));
+    // A killed agent does not forget it.
+    let agent = Agent::on(agent.stop());
+    agent.access().await;
+    while agent.curl(&[], "/v1/runs").body == json!([]) {
+        assert!(tokio::time::Instant::now() < end, "the bench is being prepared");
+    }
+    let id = of_ada(&agent);
+    let one = agent.curl(&[], &format!("/v1/runs/{}", id.as_str().unwrap())).body;
+    assert_eq!((&one["actor"], &one["state"]), (&"ada".into(), &"interrupted".into()));
 }

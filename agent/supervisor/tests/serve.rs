@@ -112,7 +112,7 @@ fn every_get_answers(agent: &Agent) {
     agent.ask(async |_, socket| {
         let document: Value = socket.get_json("/openapi.json").await.unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 26, "{:?}", paths.keys());
+        assert_eq!(paths.len(), 27, "{:?}", paths.keys());
         for (path, methods) in paths {
             let asks = |get: &Value| {
                 get["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["required"] == true))
@@ -175,6 +175,9 @@ fn a_state_partition_that_cannot_be_written() {
         let part = agent.part(name);
         assert!(part.state == State::Failed && !part.sentence.is_empty(), "{part:?}");
     }
+    // What is spent and what is done would be forgotten, and the box says so.
+    let trail = agent.part("audit");
+    assert!(trail.state == State::Degraded && trail.sentence.contains("lost at the next start"), "{trail:?}");
     agent.ask(async |agent, _| {
         assert_eq!(agent.identity().await.unwrap().key_storage, KeyStorage::ThisStartOnly);
         let refused = agent.change_settings(&Change { based_on: 0, settings: Settings::default() }).await.unwrap_err();

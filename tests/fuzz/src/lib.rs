@@ -3,7 +3,9 @@
 
 pub mod bench;
 pub mod daemon;
+pub mod dashboard;
 pub mod engine;
+pub mod ledger;
 pub mod personas;
 pub mod practice_dut;
 pub mod report;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -54,7 +55,8 @@ pub struct Machine {
     monitor: Monitor,
     shell: Shell,
     trunk: Option<Trunk>,
-    api: Option<Api>,
+    /// What QEMU says of its network, if the machine has one.
+    usernet: Option<String>,
 }
 
 impl Machine {
@@ -92,7 +94,7 @@ impl Machine {
         });
         let shell = Shell::connect(&folder.join(DEBUG));
         let (network, state) = (setup.has_network(), setup.incoming().map(|state| format!("file:{}", state.display())));
-        let mut machine = Self { setup: Some(setup), child, tpm, monitor, shell, trunk, api: None };
+        let mut machine = Self { setup: Some(setup), child, tpm, monitor, shell, trunk, usernet: None };
         if let Some(state) = state {
             let _nothing = machine.monitor.ask("migrate-incoming", json!({ "uri": state }));
             until("the saved state", COMMAND, || {
@@ -101,8 +103,7 @@ impl Machine {
             });
         }
         if network {
-            machine.api =
-                Some(Api::new(([127, 0, 0, 1], forwarded_port(&machine.monitor.human("info usernet"))).into()));
+            machine.usernet = Some(machine.monitor.human("info usernet"));
         }
         machine.resume();
         machine
@@ -114,9 +115,35 @@ impl Machine {
     /// For a machine without network.
     #[must_use]
     pub fn api(&self) -> Api {
-        match self.api {
-            Some(api) => api,
-            None => panic!("this machine has no network, so no API from outside"),
+        Api::new(self.forwarded("TCP", 8440))
+    }
+
+    /// Where its front door is reached over TCP.
+    ///
+    /// # Panics
+    /// For a machine without network.
+    #[must_use]
+    pub fn door_tcp(&self) -> SocketAddr {
+        self.forwarded("TCP", 443)
+    }
+
+    /// Where its front door is reached over UDP.
+    ///
+    /// # Panics
+    /// For a machine without network.
+    #[must_use]
+    pub fn door_udp(&self) -> SocketAddr {
+        self.forwarded("UDP", 443)
+    }
+
+    /// The port of ours that leads to one of the machine's.
+    fn forwarded(&self, transport: &str, port: u16) -> SocketAddr {
+        let Some(usernet) = &self.usernet else {
+            panic!("this machine has no network, so nothing of it is reached from outside");
+        };
+        match forwarded_port(usernet, transport, port) {
+            Some(ours) => SocketAddr::from(([127, 0, 0, 1], ours)),
+            None => panic!("QEMU forwards no port to {transport} {port}: {usernet}"),
         }
     }
 
@@ -347,22 +374,31 @@ fn uptime(text: &str) -> f64 {
     text.split_whitespace().next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
 }
 
-/// The port of ours that leads to the machine's port 8440, from `info usernet`.
-fn forwarded_port(usernet: &str) -> u16 {
+/// The port of ours that leads to the machine's `port`, from `info usernet`.
+fn forwarded_port(usernet: &str, transport: &str, port: u16) -> Option<u16> {
     // TCP[HOST_FORWARD]  12  127.0.0.1  40123  10.0.2.15  8440  0 0
-    let port = usernet
-        .lines()
-        .filter(|line| line.contains("HOST_FORWARD"))
-        .find_map(|line| line.split_whitespace().nth(3)?.parse().ok());
-    match port {
-        Some(port) => port,
-        None => panic!("QEMU forwards no port: {usernet}"),
-    }
+    let kind = format!("{transport}[HOST_FORWARD]");
+    usernet.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|words| match words[..] {
+        [first, _, _, ours, _, theirs, ..] if first == kind && theirs.parse() == Ok(port) => ours.parse().ok(),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forwarded_port_is_that_of_its_transport() {
+        let said = "Hub -1 (management):\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\n  \
+                    TCP[HOST_FORWARD]  14  127.0.0.1 40001  10.0.2.15  443  0  0\n  \
+                    TCP[HOST_FORWARD]  12  127.0.0.1 40002  10.0.2.15  8440  0  0\n  \
+                    UDP[HOST_FORWARD]  13  127.0.0.1 40003  10.0.2.15  443  0  0\n";
+        assert_eq!(forwarded_port(said, "TCP", 443), Some(40001));
+        assert_eq!(forwarded_port(said, "TCP", 8440), Some(40002));
+        assert_eq!(forwarded_port(said, "UDP", 443), Some(40003));
+        assert_eq!(forwarded_port(said, "UDP", 8440), None);
+    }
 
     #[test]
     fn a_start_is_lost_only_before_anything_of_ours_ran_and_only_the_latest() {

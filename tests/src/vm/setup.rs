@@ -17,6 +17,9 @@ pub const MANAGEMENT_MAC: &str = "52:54:00:00:00:01";
 /// MAC address of the interface that can be chosen as trunk.
 pub const TRUNK_MAC: &str = "52:54:00:00:00:02";
 
+/// Ports of the machine that a port of ours leads to, as long as it has a network: the agent's API (debug variant) and the front door.
+const FORWARDED: [(&str, u16); 3] = [("tcp", 8440), ("tcp", 443), ("udp", 443)];
+
 /// Where the machine's kernel finds that interface: alone behind the only port.
 pub(super) const TRUNK_PCI: &str = "0000:01:00.0";
 
@@ -210,7 +213,8 @@ impl Setup {
             .arg(format!("file={},if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap", disk.display()));
         qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=0", "-device", "virtio-rng-pci"]);
         if self.network {
-            qemu.args(["-netdev", "user,id=management,hostfwd=tcp:127.0.0.1:0-:8440"]);
+            let forwards = FORWARDED.map(|(transport, port)| format!(",hostfwd={transport}:127.0.0.1:0-:{port}"));
+            qemu.arg("-netdev").arg(format!("user,id=management{}", forwards.concat()));
             qemu.arg("-device").arg(format!("virtio-net-pci,id=nic0,netdev=management,mac={MANAGEMENT_MAC},romfile="));
         }
         if self.trunk {

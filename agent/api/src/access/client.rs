@@ -17,9 +17,9 @@ use tbi_daemon::{CORRELATION_HEADER, ClientError, UnixClient};
 use tokio::net::UnixStream;
 
 use super::{
-    ACTOR_HEADER, Account, AccountChange, AccountName, AuditNote, By, Certificate, Digest, KnownCertificate,
-    KnownSession, KnownToken, NewAccount, NewCertificate, NewSession, NewToken, ROLE_HEADER, SOURCE_HEADER, Secrets,
-    Session, SessionChange, Token, TokenId, TotpStep, Used,
+    ACTOR_HEADER, Account, AccountChange, AccountName, AuditNote, By, Certificate, Digest, DoorCertificate,
+    KnownCertificate, KnownSession, KnownToken, LOCAL, NewAccount, NewCertificate, NewSession, NewToken, ROLE_HEADER,
+    Refusals, SOURCE_HEADER, Secrets, Session, SessionChange, Token, TokenId, TotpStep, Used,
 };
 
 /// How long a request may take: a login waits for it.
@@ -217,6 +217,23 @@ impl AccessClient {
     /// [`ClientError`].
     pub async fn audit(&self, note: &AuditNote) -> Answered<()> {
         self.change(Method::POST, "/v1/audit", &note.by, note).await
+    }
+
+    /// Tells which certificate the door shows.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn tell_certificate(&self, certificate: &DoorCertificate) -> Answered<()> {
+        self.questions.put_json("/v1/door", certificate).await
+    }
+
+    /// Reports what the door refused, for the audit chain. Nothing of a report that fails was noted, and it may be sent again.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn report_refusals(&self, refusals: &Refusals) -> Answered<()> {
+        let by = By { actor: LOCAL.to_owned(), role: None, source: LOCAL.to_owned(), correlation_id: String::new() };
+        self.change(Method::POST, "/v1/audit/refusals", &by, refusals).await
     }
 
     async fn change<B: Serialize, T: DeserializeOwned>(

@@ -156,7 +156,14 @@ impl Digest {
     /// From the 32 bytes.
     #[must_use]
     pub fn of_bytes(bytes: &[u8; 32]) -> Self {
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        let digits = b"0123456789abcdef";
+        // The door does this for every request.
+        let mut text = String::with_capacity(2 * bytes.len());
+        for byte in bytes {
+            text.push(char::from(digits[usize::from(byte >> 4)]));
+            text.push(char::from(digits[usize::from(byte & 15)]));
+        }
+        Self(text)
     }
 
     /// As text.

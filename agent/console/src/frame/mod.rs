@@ -6,6 +6,7 @@ pub(crate) mod tests;
 
 use std::time::Duration;
 
+use tbi_api::access::{DoorCertificate, Origin};
 use tbi_api::health::State;
 use tbi_api::runs::{Run, RunState};
 use tbi_api::status::Status;
@@ -97,7 +98,7 @@ fn head(status: &Status, width: usize) -> Vec<String> {
     rows.push(field("Host", &status.host_name));
     rows.push(field("Open", &urls(&status.addresses)));
     rows.push(field("Addresses", &addresses(status)));
-    rows.extend(certificate(&status.certificate_sha256));
+    rows.extend(certificate(status.door_certificate.as_ref()));
     if let Some(code) = &status.claim_code {
         rows.push(field("Claim code", &format!("{}  (makes the first administrator)", fit(code, 40))));
     }
@@ -165,7 +166,7 @@ fn silent(silence: &Silence, width: usize) -> Vec<String> {
         rows.push(field("Version", &format!("{} ({})", fit(&last.version, 20), fit(&last.variant, 10))));
         rows.push(field("Host", &last.host_name));
         rows.push(field("Addresses", &addresses(last)));
-        rows.extend(certificate(&last.certificate_sha256));
+        rows.extend(certificate(last.door_certificate.as_ref()));
         rows.push(field("Health", state(last.health)));
     }
     rows
@@ -276,19 +277,29 @@ fn addresses(status: &Status) -> String {
     }
 }
 
-/// The fingerprint in two rows of sixteen pairs.
-fn certificate(sha256: &str) -> Vec<String> {
-    let digits: Vec<char> = sha256.chars().filter(char::is_ascii_hexdigit).take(64).collect();
+/// What a browser can be compared with: the leaf of the front door, and the CA it is under.
+fn certificate(door: Option<&DoorCertificate>) -> Vec<String> {
+    let Some(door) = door else {
+        return vec![field("Certificate", "not known: the front door has not said yet which one it shows")];
+    };
+    let mut rows = fingerprint("Certificate", door.leaf_sha256.as_str());
+    match door.origin {
+        Origin::Own => rows.extend(fingerprint("Its CA", door.ca_sha256.as_str())),
+        Origin::Brought => {
+            let ends = door.not_after.strftime("%Y-%m-%d");
+            rows.push(field("Its CA", &format!("not this box's; it was brought, and ends on {ends}")));
+        }
+    }
+    rows
+}
+
+/// In two rows of sixteen pairs, upper case with colons, as browsers show it.
+fn fingerprint(label: &str, sha256: &str) -> Vec<String> {
+    let digits: Vec<char> = sha256.chars().collect();
     let pairs: Vec<String> =
         digits.chunks(2).map(|pair| pair.iter().collect::<String>().to_ascii_uppercase()).collect();
     let (first, second) = pairs.split_at(pairs.len().min(16));
-    if pairs.is_empty() {
-        return vec![field("Certificate", "none yet"), String::new()];
-    }
-    vec![
-        field("Certificate", &format!("SHA-256 {}", first.join(":"))),
-        field("", &format!("        {}", second.join(":"))),
-    ]
+    vec![field(label, &format!("SHA-256 {}", first.join(":"))), field("", &format!("        {}", second.join(":")))]
 }
 
 fn system(status: &Status) -> String {

@@ -1,6 +1,7 @@
 //! Exact screens, and what hostile strings make of them: nothing.
 
 use proptest::prelude::*;
+use tbi_api::access::{Digest, DoorCertificate, Origin};
 use tbi_api::runs::Progress;
 use tbi_api::status::{BootKind, BootReason, Slot};
 
@@ -23,7 +24,15 @@ pub(crate) fn status() -> Status {
         host_name: "tbi-0a1b2c".to_owned(),
         addresses: vec!["10.0.2.15/24".to_owned(), "fec0::5054:ff:fe12:3456/64".to_owned(), "fe80::1/64".to_owned()],
         management_interface: Some("enp0s2".to_owned()),
-        certificate_sha256: (0..32).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"),
+        certificate_sha256: String::new(),
+        door_certificate: Some(DoorCertificate {
+            leaf_sha256: Digest::of_bytes(&std::array::from_fn(|place| u8::try_from(place).unwrap_or(0))),
+            ca_sha256: Digest::of_bytes(&[0xca; 32]),
+            names: vec!["tbi.local".to_owned()],
+            not_after: "2027-05-01T00:00:00Z".parse().unwrap_or_default(),
+            origin: Origin::Own,
+            trouble: None,
+        }),
         health: State::Healthy,
         problems: Vec::new(),
         last_boot: BootReason { kind: BootKind::Unclean, sentence: "The power was cut.".to_owned() },
@@ -39,6 +48,8 @@ pub(crate) fn status() -> Status {
             ended: Some("2026-01-31T12:01:00Z".to_owned()),
             progress: None,
             sentence: "Decryption costs 1.4 ms per handshake.".to_owned(),
+            actor: None,
+            source: None,
         }),
     }
 }
@@ -67,13 +78,13 @@ fn a_box_that_is_well() {
  Addresses     10.0.2.15/24, fec0::5054:ff:fe12:3456/64, fe80::1/64 on enp0s2
  Certificate   SHA-256 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F
                        10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F
+ Its CA        SHA-256 CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA
+                       CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA
  System        slot tbi_0.1.0, root hash 0123456789abcdef, Secure Boot off
  Last start    The power was cut.
  Up            3 h 2 min, clock synchronised
 -------------------------------------------------------------------------------
  Health        healthy
-
-
 
 
 
@@ -85,6 +96,21 @@ fn a_box_that_is_well() {
 -------------------------------------------------------------------------------
  This screen only shows. To change something, open the address above.";
     assert_eq!(shown(&status()).join("\n"), expected);
+}
+
+#[test]
+fn a_certificate_that_was_brought_has_no_ca_of_this_box_and_one_that_is_not_known_is_not_shown() {
+    let mut status = status();
+    if let Some(door) = &mut status.door_certificate {
+        door.origin = Origin::Brought;
+    }
+    let rows = shown(&status);
+    assert!(rows[5].starts_with(" Certificate   SHA-256 00:01:"), "{rows:#?}");
+    assert_eq!(rows[7], " Its CA        not this box's; it was brought, and ends on 2027-05-01");
+    status.door_certificate = None;
+    let rows = shown(&status);
+    assert_eq!(rows[5], " Certificate   not known: the front door has not said yet which one it shows");
+    assert!(rows[6].starts_with(" System"), "{rows:#?}");
 }
 
 #[test]
@@ -114,6 +140,8 @@ fn a_run_under_way_and_things_that_are_wrong() {
     let expected = " Addresses     none on enp0s2
  Certificate   SHA-256 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F
                        10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F
+ Its CA        SHA-256 CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA
+                       CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA
  System        slot tbi_0.1.0, root hash none (not verified), Secure Boot off
  Last start    The power was cut.
  Up            3 h 2 min, clock NOT synchronised
@@ -123,8 +151,6 @@ fn a_run_under_way_and_things_that_are_wrong() {
      code 1; look at its log with the support bundle.
    * No trunk.
    * The clock is not synchronised; name a time server in the settings.
-
-
 -------------------------------------------------------------------------------
  Run           20260131T120000Z quick, running
                [##........] 3 of 12 blocks, 20 s gone, 1 min left
@@ -141,16 +167,16 @@ fn too_many_problems_are_cut_with_a_count_and_the_worst_stays() {
     let mut status = status();
     status.problems = (1..=40).map(|number| format!("Problem {number}.")).collect();
     let rows = shown(&status);
-    assert_eq!(rows[12], "   * Problem 1.");
-    assert_eq!((rows[17].as_str(), rows[18].as_str()), ("   * Problem 6.", "     and 34 more"));
+    assert_eq!(rows[14], "   * Problem 1.");
+    assert_eq!((rows[17].as_str(), rows[18].as_str()), ("   * Problem 4.", "     and 36 more"));
     // A first sentence without end leaves room for the count.
     status.problems[0] = "long ".repeat(400);
     let rows = shown(&status);
     assert!(rows[17].ends_with("..."), "{}", rows[17]);
     assert_eq!(rows[18], "     and 39 more");
     // The last sentence may take the row of the count.
-    status.problems = (1..=7).map(|number| format!("Problem {number}.")).collect();
-    assert_eq!(shown(&status)[18], "   * Problem 7.");
+    status.problems = (1..=5).map(|number| format!("Problem {number}.")).collect();
+    assert_eq!(shown(&status)[18], "   * Problem 5.");
 }
 
 #[test]
@@ -179,9 +205,9 @@ fn a_silent_agent_has_a_screen_of_its_own() {
  Addresses     10.0.2.15/24, fec0::5054:ff:fe12:3456/64, fe80::1/64 on enp0s2
  Certificate   SHA-256 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F
                        10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F
+ Its CA        SHA-256 CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA
+                       CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA:CA
  Health        healthy
-
-
 
 
 
@@ -214,9 +240,13 @@ proptest! {
         (status.commit, status.slot.label, status.slot.root_hash) = (Some(next()), next(), Some(next()));
         (status.addresses, status.management_interface) = (vec![next(), next()], Some(next()));
         (status.certificate_sha256, status.last_boot.sentence) = (next(), next());
+        if let Some(door) = &mut status.door_certificate {
+            (door.names, door.trouble) = (vec![next()], Some(next()));
+            door.origin = if running { Origin::Own } else { Origin::Brought };
+        }
         status.problems = problems;
         status.run = Some(Run {
-            id: next(), name: next(), started: next(), ended: None, sentence: next(),
+            id: next(), name: next(), started: next(), ended: None, sentence: next(), actor: None, source: None,
             state: if running { RunState::Running } else { RunState::Interrupted },
             progress: running.then(|| Progress {
                 blocks_done: numbers[0], blocks: numbers[1], elapsed_seconds: numbers[2].into(),

@@ -5,8 +5,8 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use tbi_api::access::{
     AccessClient, Account, AccountChange, AccountName, AuditNote, By, Certificate, Digest, KnownCertificate,
-    KnownSession, KnownToken, NewAccount, NewCertificate, NewSession, NewToken, Secrets, Session, SessionChange, Token,
-    TokenId, TotpStep, Used,
+    KnownSession, KnownToken, NewAccount, NewCertificate, NewSession, NewToken, Refusals, Secrets, Session,
+    SessionChange, Token, TokenId, TotpStep, Used,
 };
 use tbi_daemon::ClientError;
 
@@ -116,4 +116,5 @@ accounts! {
     fn create_certificate(certificate: &'a NewCertificate, by: &'a By) -> Certificate;
     fn remove_certificate(fingerprint: &'a Digest, by: &'a By) -> ();
     fn audit(note: &'a AuditNote) -> ();
+    fn report_refusals(refusals: &'a Refusals) -> ();
 }

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tbi_api::access::{Role, Scope};
+use tbi_api::access::{RefusalKind, Role, Scope};
 
 use super::Access;
 use super::answer::{Answer, Fault};
@@ -41,31 +41,34 @@ impl Access {
         if asked.claims.public {
             // A page of somebody else must not log a browser in, so what a browser says about its origin counts here, too.
             if !is_safe(asked.method) && origin(asked.headers) == Origin::Other {
+                self.refused(asked.peer.address, None, RefusalKind::Csrf);
                 return Err(csrf("it comes from a page of another site"));
             }
-            return Ok(caller(None, standing));
+            return Ok(Caller { account: None, standing: *standing });
         }
         let identified = self.identify(asked.headers, asked.peer, asked.correlation_id).await?;
         let Some(identity) = identified else {
+            self.refused_credentials(asked.peer.address, asked.headers).await;
             return Err(Fault::not_authenticated(
                 asked.headers,
                 "this needs a login: POST /api/v1/access/login, or an API token as Bearer; what was sent is unknown or has ended",
             ));
         };
-        let name = identity.account.name.to_string();
-        let of_account = lock(&self.identities).take(&name, self.clock.steady());
+        let of_account = lock(&self.identities).take(&identity.account().name, self.clock.steady());
         *standing = standing.tighter(of_account);
         if !of_account.admitted {
             return Err(limited(&of_account));
         }
-        let role = permitted(&identity, asked.claims, asked.method)?;
+        let refused = |kind| self.refused(asked.peer.address, Some(identity.account().name.as_str()), kind);
+        let role =
+            permitted(&identity, asked.claims, asked.method).inspect_err(|_| refused(RefusalKind::NotPermitted))?;
         if asked.claims.step_up && !proven_afresh(&identity) {
             return Err(Fault::step_up_required());
         }
         if !is_safe(asked.method) && asked.token == ChangeToken::Header {
-            self.own_wish(&identity, asked.headers)?;
+            self.own_wish(&identity, asked.headers).inspect_err(|_| refused(RefusalKind::Csrf))?;
         }
-        Ok(caller(Some((name, role)), standing))
+        Ok(Caller { account: Some((identity.account().name.clone(), role)), standing: *standing })
     }
 
     /// That a change is the user's own wish, and not one of a page the user happens to look at.
@@ -83,18 +86,12 @@ impl Access {
                 Ok(())
             }
             // For programs, which send no origin. But a browser adds these two by itself, also for other sites' pages.
-            Proof::Password | Proof::Certificate if origin(headers) == Origin::Other => {
+            Proof::Password(_) | Proof::Certificate(_) if origin(headers) == Origin::Other => {
                 Err(csrf("it comes from a page of another site"))
             }
-            Proof::Password | Proof::Certificate | Proof::Token(_) => Ok(()),
+            Proof::Password(_) | Proof::Certificate(_) | Proof::Token(_) => Ok(()),
         }
     }
-}
-
-fn caller(account: Option<(String, Role)>, standing: &Standing) -> Caller {
-    let mut answer_headers = HeaderMap::new();
-    standing.put_into(&mut answer_headers);
-    Caller { account, answer_headers }
 }
 
 fn limited(standing: &Standing) -> Fault {
@@ -119,7 +116,7 @@ fn csrf(why: &str) -> Fault {
 
 /// The role under which the caller may, or why not.
 pub(crate) fn permitted(identity: &Identity, claims: &Claims, method: &Method) -> Answer<Role> {
-    let role = identity.account.role;
+    let role = identity.account().role;
     if !claims.roles.contains(&role) {
         let roles: Vec<&str> = claims.roles.iter().map(|role| role.as_str()).collect();
         return Err(Fault::not_permitted(format!(
@@ -156,7 +153,7 @@ fn proven_afresh(identity: &Identity) -> bool {
         Proof::Session { stepped_up, .. } => *stepped_up,
         // Granting this scope took a fresh proof.
         Proof::Token(known) => known.token.scopes.contains(&Scope::Administer),
-        Proof::Password | Proof::Certificate => false,
+        Proof::Password(_) | Proof::Certificate(_) => false,
     }
 }
 

@@ -61,7 +61,7 @@ fn sees_all(who: &Who) -> bool {
 }
 
 fn may_end(who: &Who, owner: &AccountName) -> bool {
-    who.role == Role::Administrator || *owner == who.identity.account.name
+    who.role == Role::Administrator || *owner == who.identity.account().name
 }
 
 fn checked_label(label: &str) -> Answer<String> {
@@ -79,7 +79,7 @@ fn checked_label(label: &str) -> Answer<String> {
     responses((status = 200, body = [Token])))]
 pub(crate) async fn tokens(State(access): State<Arc<Access>>, who: Who) -> Answer<Json<Vec<Token>>> {
     let mut tokens = access.accounts.tokens().await?;
-    tokens.retain(|token| sees_all(&who) || token.account == who.identity.account.name);
+    tokens.retain(|token| sees_all(&who) || token.account == who.identity.account().name);
     Ok(Json(tokens))
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn create_token(
     ApiJson(order): ApiJson<TokenOrder>,
 ) -> Answer<(StatusCode, Json<MadeToken>)> {
     let (_id, _session, stepped_up) = who.session()?;
-    let own = &who.identity.account;
+    let own = who.identity.account();
     let (account, role) = match &order.account {
         None => (own.name.clone(), own.role),
         Some(name) if name == own.name.as_str() => (own.name.clone(), own.role),
@@ -166,7 +166,7 @@ pub(crate) async fn remove_token(
     responses((status = 200, body = [Session])))]
 pub(crate) async fn sessions(State(access): State<Arc<Access>>, who: Who) -> Answer<Json<Vec<Session>>> {
     let mut sessions = access.accounts.sessions().await?;
-    sessions.retain(|session| sees_all(&who) || session.account == who.identity.account.name);
+    sessions.retain(|session| sees_all(&who) || session.account == who.identity.account().name);
     Ok(Json(sessions))
 }
 

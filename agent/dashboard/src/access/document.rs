@@ -4,13 +4,13 @@
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
-use super::{credentials, first, login, own, second_factor, users};
+use super::{certificate, credentials, first, login, own, second_factor, users};
 
 #[derive(Debug, utoipa::OpenApi)]
 #[openapi(
     info(
         title = "TLSStress.Art access",
-        description = "Logins, sessions, second factor, tokens, certificates, and the accounts behind them."
+        description = "Logins, sessions, second factor, tokens, certificates, and the accounts behind them; the certificate that the door shows."
     ),
     paths(
         login::login,
@@ -37,6 +37,10 @@ use super::{credentials, first, login, own, second_factor, users};
         credentials::create_certificate,
         credentials::remove_certificate,
         first::create,
+        certificate::show,
+        certificate::bring,
+        certificate::remove,
+        certificate::request,
     )
 )]
 struct Document;

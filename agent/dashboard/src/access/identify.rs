@@ -6,7 +6,9 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use data_encoding::BASE64;
 use http::{HeaderMap, StatusCode, header};
-use tbi_api::access::{Account, AccountName, By, Hidden, KnownSession, KnownToken, Role, Secrets, Token, Used};
+use tbi_api::access::{
+    Account, AccountName, By, Hidden, KnownCertificate, KnownSession, KnownToken, Role, Secrets, Token, Used,
+};
 
 use super::accounts::found;
 use super::answer::{Answer, Fault};
@@ -41,23 +43,32 @@ pub(crate) enum Proof {
     /// An API token.
     Token(Arc<KnownToken>),
     /// Name and password with each request.
-    Password,
+    Password(Arc<Secrets>),
     /// A client certificate.
-    Certificate,
+    Certificate(Arc<KnownCertificate>),
 }
 
 /// Somebody.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
-    pub(crate) account: Account,
     pub(crate) proof: Proof,
 }
 
 impl Identity {
+    /// The account, as it was a moment ago.
+    pub(crate) fn account(&self) -> &Account {
+        match &self.proof {
+            Proof::Session { known, .. } => &known.account,
+            Proof::Token(known) => &known.account,
+            Proof::Password(secrets) => &secrets.account,
+            Proof::Certificate(known) => &known.account,
+        }
+    }
+
     /// For the audit chain, under the role it was admitted.
     pub(crate) fn by(&self, role: Role, peer: &Peer, correlation_id: &str) -> By {
         By {
-            actor: self.account.name.to_string(),
+            actor: self.account().name.to_string(),
             role: Some(role),
             source: place::source(peer.address),
             correlation_id: correlation_id.to_owned(),
@@ -65,7 +76,7 @@ impl Identity {
     }
 }
 
-enum Header<'a> {
+pub(super) enum Header<'a> {
     Bearer(&'a [u8]),
     Basic(&'a [u8]),
 }
@@ -114,7 +125,7 @@ impl Access {
             return Ok(None);
         };
         let proof = Proof::Session { id, known: Arc::clone(&known), stepped_up: alive.stepped_up };
-        let identity = Identity { account: account.clone(), proof };
+        let identity = Identity { proof };
         if alive.tell {
             self.tell_seen(session, &identity.by(account.role, peer, correlation_id)).await;
         }
@@ -136,7 +147,7 @@ impl Access {
         if !known.account.enabled || known.account.name != known.token.account || wall >= known.token.expires || early {
             return Ok(None);
         }
-        let identity = Identity { account: known.account.clone(), proof: Proof::Token(Arc::clone(&known)) };
+        let identity = Identity { proof: Proof::Token(Arc::clone(&known)) };
         if self.should_tell(&known.token) {
             let by = identity.by(known.account.role, peer, correlation_id);
             if let Err(error) = self.accounts.token_used(&known.token.id, Used { at: wall }, &by).await {
@@ -167,7 +178,7 @@ impl Access {
         let ask = async { Ok(found(self.accounts.certificate(&fingerprint).await)?.map(Arc::new)) };
         let known = self.certificates.of(&fingerprint, self.clock.steady(), ask).await?;
         let usable = known.filter(|known| known.account.enabled && known.account.name == known.certificate.account);
-        Ok(usable.map(|known| Identity { account: known.account.clone(), proof: Proof::Certificate }))
+        Ok(usable.map(|known| Identity { proof: Proof::Certificate(known) }))
     }
 
     async fn by_password(
@@ -182,7 +193,7 @@ impl Access {
         };
         let remembered = self.remembered_key(&name, &password);
         if let Some(secrets) = self.right_a_moment_ago(&name, &remembered).await? {
-            return program(&secrets).map(Some);
+            return program(secrets).map(Some);
         }
         let candidate = Candidate::new(self, &name, peer.address, headers, correlation_id);
         self.begin(&candidate.attempt)?;
@@ -192,7 +203,7 @@ impl Access {
         };
         self.succeeded(&candidate.attempt);
         self.remember(remembered, secrets.account.epoch);
-        program(&secrets).map(Some)
+        program(Arc::new(secrets)).map(Some)
     }
 
     async fn right_a_moment_ago(&self, name: &str, key: &[u8; 32]) -> Answer<Option<Arc<Secrets>>> {
@@ -229,7 +240,7 @@ impl Access {
 }
 
 /// Basic cannot ask for a second factor, so it must not be a way around it.
-fn program(secrets: &Secrets) -> Answer<Identity> {
+fn program(secrets: Arc<Secrets>) -> Answer<Identity> {
     if secrets.totp.is_some() {
         return Err(Fault::new(
             StatusCode::FORBIDDEN,
@@ -237,10 +248,10 @@ fn program(secrets: &Secrets) -> Answer<Identity> {
             "this account has a second factor, which Basic cannot carry; make an API token and send it as Bearer",
         ));
     }
-    Ok(Identity { account: secrets.account.clone(), proof: Proof::Password })
+    Ok(Identity { proof: Proof::Password(secrets) })
 }
 
-fn read(value: &[u8]) -> Option<Header<'_>> {
+pub(super) fn read(value: &[u8]) -> Option<Header<'_>> {
     if value.len() > AUTHORIZATION {
         return None;
     }
@@ -253,7 +264,7 @@ fn read(value: &[u8]) -> Option<Header<'_>> {
     }
 }
 
-fn name_and_password(pair: &[u8]) -> Option<(String, Hidden)> {
+pub(super) fn name_and_password(pair: &[u8]) -> Option<(String, Hidden)> {
     let text = String::from_utf8(BASE64.decode(pair).ok()?).ok()?;
     let (name, password) = text.split_once(':')?;
     Some((name.to_owned(), Hidden::new(password)))

@@ -259,14 +259,14 @@ pub(crate) async fn logout(State(access): State<Arc<Access>>, who: Who) -> Answe
     security(("session" = ["viewer", "operator", "administrator", "auditor"])),
     responses((status = 200, body = Whoami)))]
 pub(crate) async fn whoami(State(access): State<Arc<Access>>, who: Who) -> Json<Whoami> {
-    let account = &who.identity.account;
+    let account = who.identity.account();
     let proof = match &who.identity.proof {
         Proof::Session { id, known, stepped_up } => {
             return Json(Whoami::of_session(&access, account, who.role, id, &known.session, *stepped_up));
         }
         Proof::Token(_) => "token",
-        Proof::Password => "password",
-        Proof::Certificate => "certificate",
+        Proof::Password(_) => "password",
+        Proof::Certificate(_) => "certificate",
     };
     Json(Whoami {
         account: account.name.to_string(),
@@ -294,7 +294,7 @@ pub(crate) async fn step_up(
     ApiJson(order): ApiJson<StepUp>,
 ) -> Answer<Response> {
     access.prove(&who, order.password.as_ref(), order.code.as_ref()).await?;
-    access.renewed(&who, &who.identity.account, true).await
+    access.renewed(&who, who.identity.account(), true).await
 }
 
 impl Access {
@@ -302,7 +302,7 @@ impl Access {
     async fn prove(&self, who: &Who, password: Option<&Hidden>, code: Option<&Hidden>) -> Answer<()> {
         let candidate = self.candidate(who)?;
         self.begin(&candidate.attempt)?;
-        let secrets = self.accounts.account(&who.identity.account.name).await;
+        let secrets = self.accounts.account(&who.identity.account().name).await;
         let secrets = secrets.inspect_err(|_error| self.not_judged(&candidate.attempt))?;
         let proven = match (&secrets.totp, password, code) {
             (Some(_), _, Some(code)) => self.code_is(&candidate, &secrets, code).await?,
@@ -325,7 +325,7 @@ impl Access {
     pub(crate) fn candidate(&self, who: &Who) -> Answer<Candidate> {
         let (id, _session, _stepped_up) = who.session()?;
         let Visitor { peer, headers, correlation_id } = &who.visitor;
-        let name = who.identity.account.name.as_str();
+        let name = who.identity.account().name.as_str();
         let mut candidate = Candidate::new(self, name, peer.address, headers, correlation_id).at_device(id.as_device());
         candidate.by = who.by.clone();
         Ok(candidate)

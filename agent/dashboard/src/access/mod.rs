@@ -11,11 +11,14 @@
 //! | [`check`] | a password or a second factor, throttled and audited |
 //! | [`known`], [`alive`] | what the agent said a moment ago; whether a session is over |
 //! | [`password`], [`totp`], [`token`], [`cookie`], [`keys`] | the forms of proof |
+//! | [`refusals`] | what the gate refused, for the audit chain |
 //! | [`who`] | who is behind a request of the routes below |
 //! | [`login`], [`own`], [`second_factor`] | what people do about themselves |
 //! | [`users`], [`credentials`], [`first`] | what administrators do about others |
+//! | [`certificate`] | the certificate that the door shows |
 //! | [`page`] | the same for the pages, in values instead of JSON |
 //! | [`document`] | the OpenAPI document of the routes, which carries the claims |
+//! | [`fuzzing`] | the forms of proof as fuzz targets see them |
 //!
 //! Invariants: while the agent cannot be asked, nobody is let in; nothing that is secret is shown by `Debug` or logged; whether an account
 //! exists cannot be told from an answer.
@@ -24,12 +27,14 @@ pub(crate) mod accounts;
 mod admit;
 mod alive;
 mod answer;
+mod certificate;
 mod check;
 pub(crate) mod clock;
 mod cookie;
 mod credentials;
 mod document;
 mod first;
+pub(crate) mod fuzzing;
 mod identify;
 mod keys;
 mod known;
@@ -37,6 +42,7 @@ mod login;
 mod own;
 pub(crate) mod page;
 mod password;
+mod refusals;
 mod second_factor;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -115,8 +121,9 @@ pub(crate) struct Access {
     passwords: Passwords,
     claim_code: Option<PathBuf>,
     addresses: Mutex<RateLimiter<Place>>,
-    identities: Mutex<RateLimiter<String>>,
+    identities: Mutex<RateLimiter<AccountName>>,
     throttle: Mutex<Throttle>,
+    refusals: refusals::Counts,
     lives: Lives,
     sessions: Known<Digest, Arc<KnownSession>>,
     tokens: Known<Digest, Arc<KnownToken>>,
@@ -166,6 +173,7 @@ impl Access {
             addresses: Mutex::new(RateLimiter::new(config.per_address, rate::ROOM)),
             identities: Mutex::new(RateLimiter::new(config.per_identity, rate::ROOM)),
             throttle: Mutex::new(Throttle::new(config.delays, THROTTLE_ROOM)),
+            refusals: refusals::Counts::default(),
             lives: Lives::default(),
             sessions: Known::new(),
             tokens: Known::new(),

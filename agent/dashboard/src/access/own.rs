@@ -45,7 +45,7 @@ pub(crate) async fn change_password(
     ApiJson(order): ApiJson<PasswordChange>,
 ) -> Answer<Response> {
     let (_id, _session, stepped_up) = who.session()?;
-    let name = &who.identity.account.name;
+    let name = &who.identity.account().name;
     may_be_set(name.as_str(), &order.new)
         .map_err(|rule| Fault::unprocessable("password-not-taken", rule.to_string()))?;
     let candidate = access.candidate(&who)?;

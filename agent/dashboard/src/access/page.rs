@@ -61,7 +61,7 @@ impl Access {
     pub(crate) fn form_token(&self, identity: &Identity) -> Option<String> {
         match &identity.proof {
             Proof::Session { id, .. } => Some(self.csrf_of(id).reveal().to_owned()),
-            Proof::Token(_) | Proof::Password | Proof::Certificate => None,
+            Proof::Token(_) | Proof::Password(_) | Proof::Certificate(_) => None,
         }
     }
 
@@ -69,7 +69,7 @@ impl Access {
     pub(crate) fn form_token_is(&self, identity: &Identity, given: &str) -> bool {
         match &identity.proof {
             Proof::Session { id, .. } => id.csrf_is(&self.keys, given.as_bytes()),
-            Proof::Token(_) | Proof::Password | Proof::Certificate => false,
+            Proof::Token(_) | Proof::Password(_) | Proof::Certificate(_) => false,
         }
     }
 }

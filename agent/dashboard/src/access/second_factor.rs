@@ -62,7 +62,7 @@ pub(crate) struct RecoveryCodes {
     responses((status = 200, body = Offer), (status = 409, description = "`second-factor-exists`")))]
 pub(crate) async fn enrol(State(access): State<Arc<Access>>, who: Who) -> Answer<Json<Offer>> {
     let _session = who.session()?;
-    let account = &who.identity.account;
+    let account = who.identity.account();
     if account.second_factor {
         return Err(Fault::new(
             StatusCode::CONFLICT,
@@ -96,7 +96,7 @@ pub(crate) async fn confirm(
     ApiJson(order): ApiJson<Confirmation>,
 ) -> Answer<Response> {
     let (_id, _session, stepped_up) = who.session()?;
-    let account = &who.identity.account;
+    let account = who.identity.account();
     let now = access.clock.steady();
     let offered = lock(&access.enrolments).get(&account.name).filter(|offer| now < offer.until).cloned();
     let Some(Enrolment { secret, .. }) = offered else {
@@ -168,7 +168,7 @@ pub(crate) async fn new_recovery_codes(State(access): State<Arc<Access>>, who: W
 }
 
 fn with_second_factor(who: &Who) -> Answer<&tbi_api::access::Account> {
-    let account = &who.identity.account;
+    let account = who.identity.account();
     if account.second_factor {
         return Ok(account);
     }

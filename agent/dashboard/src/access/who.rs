@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::extract::{DefaultBodyLimit, FromRef, FromRequestParts};
 use axum::routing::{delete, get, post};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -16,14 +16,16 @@ use tbi_daemon::CORRELATION_HEADER;
 use super::answer::Fault;
 use super::cookie::SessionId;
 use super::identify::{Identity, Proof};
-use super::{Access, credentials, first, login, own, second_factor, users};
+use super::{Access, certificate, credentials, first, login, own, second_factor, users};
+use crate::certs::Certificates;
 use crate::gate::{Caller, Peer};
 
 /// Largest body, bytes: a password and little more.
 const BODY: usize = 16 << 10;
 
 /// The door's operations about access; their paths are whole.
-pub(crate) fn routes(access: Arc<Access>) -> Router {
+pub(crate) fn routes(access: Arc<Access>, certificates: Arc<Certificates>) -> Router {
+    let of_the_door = certificate::routes(Arc::clone(&access), certificates);
     let at = |path: &str| format!("/api/v1/access{path}");
     Router::new()
         .route(&at("/login"), post(login::login))
@@ -46,6 +48,7 @@ pub(crate) fn routes(access: Arc<Access>) -> Router {
         .route(&at("/first-administrator"), post(first::create))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(access)
+        .merge(of_the_door)
 }
 
 /// Somebody at a public operation.
@@ -71,7 +74,7 @@ impl Who {
     pub(crate) fn session(&self) -> Result<(&SessionId, &Session, bool), Fault> {
         match &self.identity.proof {
             Proof::Session { id, known, stepped_up } => Ok((id, &known.session, *stepped_up)),
-            Proof::Token(_) | Proof::Password | Proof::Certificate => Err(Fault::needs_session()),
+            Proof::Token(_) | Proof::Password(_) | Proof::Certificate(_) => Err(Fault::needs_session()),
         }
     }
 }
@@ -85,10 +88,10 @@ fn not_asked() -> Fault {
     )
 }
 
-impl FromRequestParts<Arc<Access>> for Visitor {
+impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, _access: &Arc<Access>) -> Result<Self, Fault> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Fault> {
         let (Some(peer), Some(_admitted)) = (parts.extensions.get::<Peer>(), parts.extensions.get::<Caller>()) else {
             return Err(not_asked());
         };
@@ -97,18 +100,22 @@ impl FromRequestParts<Arc<Access>> for Visitor {
     }
 }
 
-impl FromRequestParts<Arc<Access>> for Who {
+impl<S: Send + Sync> FromRequestParts<S> for Who
+where
+    Arc<Access>: FromRef<S>,
+{
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, access: &Arc<Access>) -> Result<Self, Fault> {
-        let visitor = Visitor::from_request_parts(parts, access).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let visitor = Visitor::from_request_parts(parts, state).await?;
+        let access = Arc::<Access>::from_ref(state);
         let admitted = parts.extensions.get::<Caller>().and_then(|caller| caller.account.clone());
         let Some((name, role)) = admitted else {
             return Err(not_asked());
         };
         // The gate looked a moment ago, so this is answered from memory.
         let identity = access.identify(&visitor.headers, &visitor.peer, &visitor.correlation_id).await?;
-        let same = identity.filter(|identity| identity.account.name.as_str() == name);
+        let same = identity.filter(|identity| identity.account().name == name);
         let identity =
             same.ok_or_else(|| Fault::not_authenticated(&visitor.headers, "the login ended just now; log in again"))?;
         let by = identity.by(role, &visitor.peer, &visitor.correlation_id);

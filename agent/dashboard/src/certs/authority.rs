@@ -6,11 +6,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType, date_time_ymd,
 };
-use x509_parser::extensions::GeneralName;
+use tbi_api::access::Hidden;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::X509Certificate;
 
-use super::{CertError, Names, fingerprint};
+use super::names::Names;
+use super::{CertError, Wanted, fingerprint};
 
 /// A person installs the CA once in a browser; it should outlive the box's years of service.
 const CA_DAYS: i64 = 3653;
@@ -49,11 +50,7 @@ pub(crate) fn make_ca(now: Timestamp) -> Result<Pair, CertError> {
 pub(crate) fn make_leaf(ca: &Pair, names: &Names, now: Timestamp) -> Result<Pair, CertError> {
     let issuer = Issuer::from_ca_cert_pem(&ca.certificate, KeyPair::from_pem(&ca.key)?)?;
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut params = CertificateParams::new(names.hosts.iter().cloned().collect::<Vec<_>>())?;
-    params.subject_alt_names.extend(names.addresses.iter().map(|address| SanType::IpAddress(*address)));
-    params.distinguished_name = name(names.hosts.first().map_or("tbi.local", String::as_str));
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let mut params = params_of(names)?;
     params.use_authority_key_identifier_extension = true;
     lifetime(&mut params, now, LEAF_DAYS);
     Ok(Pair { certificate: params.signed_by(&key, &issuer)?.pem(), key: key.serialize_pem() })
@@ -69,8 +66,8 @@ pub(crate) fn ca_is_usable(ca: &Pair, now: Timestamp) -> bool {
     })
 }
 
-/// Whether a leaf read from disk can go on: of this CA, with its key and exactly these names, valid now and for a while.
-pub(crate) fn leaf_is_usable(leaf: &Pair, ca: &Pair, names: &Names, now: Timestamp) -> bool {
+/// Whether a leaf read from disk can go on: of this CA, with its key and the names it should have, valid now and for a while.
+pub(crate) fn leaf_is_usable(leaf: &Pair, ca: &Pair, wanted: &Wanted<'_>, now: Timestamp) -> bool {
     let Ok(key) = KeyPair::from_pem(&leaf.key) else { return false };
     let Some(subject) = subject(&ca.certificate) else { return false };
     with(&leaf.certificate, |certificate| {
@@ -79,8 +76,30 @@ pub(crate) fn leaf_is_usable(leaf: &Pair, ca: &Pair, names: &Names, now: Timesta
             && certificate.public_key().raw == key.subject_public_key_info()
             && validity.not_before.timestamp() <= now.as_second()
             && validity.not_after.timestamp() > now.as_second() + RENEW_DAYS * 86_400
-            && names_of(certificate).is_some_and(|found| found == *names)
+            && Names::of_certificate(certificate).is_some_and(|found| wanted.fits(&found))
     })
+}
+
+/// Makes a key, and a request (PKCS#10) with which somebody else's CA can make a leaf for it. Both PEM.
+///
+/// # Errors
+/// [`CertError::Make`] also when a name cannot stand in a certificate.
+pub(crate) fn make_request(names: &Names) -> Result<(String, Hidden), CertError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let request = params_of(names)?.serialize_request(&key)?.pem()?;
+    Ok((request, Hidden::new(key.serialize_pem())))
+}
+
+/// What stands alike in our leaf and in a request for somebody else's.
+fn params_of(names: &Names) -> Result<CertificateParams, CertError> {
+    let mut params = CertificateParams::new(names.hosts.iter().cloned().collect::<Vec<_>>())?;
+    params.subject_alt_names.extend(names.addresses.iter().map(|address| SanType::IpAddress(*address)));
+    // RFC 5280 appendix A.1: a common name has at most 64 characters.
+    let common = names.hosts.iter().find(|host| host.len() <= 64);
+    params.distinguished_name = name(common.map_or("tbi.local", String::as_str));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
 }
 
 fn subject(pem: &str) -> Option<Vec<u8>> {
@@ -91,25 +110,6 @@ fn subject(pem: &str) -> Option<Vec<u8>> {
 fn with(pem: &str, judge: impl FnOnce(&X509Certificate<'_>) -> bool) -> bool {
     let Ok((_, pem)) = parse_x509_pem(pem.as_bytes()) else { return false };
     pem.parse_x509().is_ok_and(|certificate| judge(&certificate))
-}
-
-fn names_of(certificate: &X509Certificate<'_>) -> Option<Names> {
-    let mut names = Names::default();
-    for name in &certificate.subject_alternative_name().ok()??.value.general_names {
-        match name {
-            GeneralName::DNSName(host) => {
-                names.hosts.insert((*host).to_owned());
-            }
-            GeneralName::IPAddress(bytes) => {
-                names.addresses.insert(match bytes.len() {
-                    4 => <[u8; 4]>::try_from(*bytes).ok()?.into(),
-                    _ => <[u8; 16]>::try_from(*bytes).ok()?.into(),
-                });
-            }
-            _ => return None,
-        }
-    }
-    Some(names)
 }
 
 fn name(common: &str) -> DistinguishedName {

@@ -227,11 +227,16 @@ fn request_line(line: &[u8]) -> Result<(), Refused> {
         return Err(Refused::Connect);
     }
     match target[0] {
-        b'/' if target.iter().all(u8::is_ascii_graphic) => Ok(()),
+        b'/' if target.iter().all(|byte| target_byte(*byte)) => Ok(()),
         b'/' | b'*' => Err(Refused::Target),
         _ if target.windows(3).any(|three| three == b"://") => Err(Refused::AbsoluteForm),
         _ => Err(Refused::Target),
     }
+}
+
+/// None that RFC 3986 has only in fragments or nowhere: hyper refuses some of them without a word, and cuts the target at a `#`.
+fn target_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'`')
 }
 
 /// `tchar` of RFC 9110 section 5.6.2.
@@ -254,6 +259,8 @@ fn trim(mut value: &[u8]) -> &[u8] {
 }
 
 fn decimal(value: &[u8]) -> Option<u64> {
-    // A sign, which `parse` would take, is no digit.
-    value.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+    // A sign, which `parse` would take, is no digit. Above eighteen of them hyper has limits of its own.
+    (value.len() <= 18 && value.iter().all(u8::is_ascii_digit))
+        .then(|| std::str::from_utf8(value).ok()?.parse().ok())
+        .flatten()
 }

@@ -38,6 +38,7 @@ fn each_smuggling_shape_is_refused() {
         (fields("content-length: -1"), Refused::Length),
         (fields("content-length:"), Refused::Length),
         (fields("content-length: 99999999999999999999"), Refused::Length),
+        (fields("content-length: 18446744073709551615"), Refused::Length),
         (fields("transfer-encoding: chunked, chunked"), Refused::Encoding),
         (fields("transfer-encoding: identity"), Refused::Encoding),
         (fields("transfer-encoding: xchunked"), Refused::Encoding),
@@ -73,6 +74,10 @@ fn each_smuggling_shape_is_refused() {
         (line("GET a HTTP/1.1"), Refused::Target),
         (line("GET /\u{e4} HTTP/1.1"), Refused::Target),
         (line("GET /a\tb HTTP/1.1"), Refused::Target),
+        (line("GET /a#b HTTP/1.1"), Refused::Target),
+        (line("GET /a?b=<c> HTTP/1.1"), Refused::Target),
+        (line("GET /a?b=\"c\" HTTP/1.1"), Refused::Target),
+        (line("GET /`a HTTP/1.1"), Refused::Target),
     ] {
         assert_eq!(look(&request), Look { pass: 0, refused: Some(why) }, "{request:?}");
         assert_eq!(Refused::of_number(why as u8), Some(why));

@@ -62,7 +62,7 @@ impl<K: Hash + Eq + Ord + Clone, V: Default> Bounded<K, V> {
         // One second more, because the time of use is kept in whole seconds.
         let keep = self.forgotten_after + Duration::from_secs(1);
         match self.by_use.first() {
-            Some((used, _key)) if Duration::from_secs(*used) + keep <= now => {
+            Some((used, _key)) if now.saturating_sub(Duration::from_secs(*used)) >= keep => {
                 if let Some((_used, key)) = self.by_use.pop_first() {
                     self.entries.remove(&key);
                 }
@@ -91,6 +91,14 @@ mod tests {
         assert_eq!(*map.at(&6, seconds(11)), 0);
         assert_eq!((*map.at(&2, seconds(11)), map.len()), (22, 2));
         assert_eq!(*map.at(&1, seconds(12)), 2, "1 was forgotten and finds only the shared place");
+    }
+
+    #[test]
+    fn at_the_end_of_time_nothing_breaks_and_nobody_is_forgotten() {
+        let mut map = Bounded::<u32, u32>::new(1, Duration::from_secs(10));
+        *map.at(&1, Duration::MAX) = 11;
+        *map.at(&2, Duration::MAX) = 22;
+        assert_eq!((*map.at(&1, Duration::MAX), *map.at(&3, Duration::MAX), map.len()), (11, 22, 1));
     }
 
     #[test]

@@ -80,9 +80,15 @@ impl Standing {
 
     /// `X-RateLimit-*`, and `Retry-After` when refused.
     pub(crate) fn put_into(&self, headers: &mut HeaderMap) {
+        // The last two are another each time: they would only push what comes again out of HTTP/2's table.
+        let passing = |number: u64| {
+            let mut value = HeaderValue::from(number);
+            value.set_sensitive(true);
+            value
+        };
         headers.insert(LIMIT, HeaderValue::from(self.limit));
-        headers.insert(REMAINING, HeaderValue::from(self.remaining));
-        headers.insert(RESET, HeaderValue::from(self.reset_seconds()));
+        headers.insert(REMAINING, passing(self.remaining.into()));
+        headers.insert(RESET, passing(self.reset_seconds()));
         if !self.admitted {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(self.reset_seconds()));
         }

@@ -134,8 +134,8 @@ impl Frame {
         match identity {
             None => self,
             Some(identity) => self.of(Person {
-                name: identity.account.name.to_string(),
-                role: identity.account.role,
+                name: identity.account().name.to_string(),
+                role: identity.account().role,
                 token: pages.access.form_token(identity).unwrap_or_default(),
             }),
         }

@@ -42,7 +42,7 @@ fn row(session: Session, who: &Who, look: &Look) -> Row {
     let own = who.session().is_ok_and(|(_id, mine, _stepped_up)| mine.hash == session.hash);
     Row {
         own,
-        may_end: !own && (who.role == Role::Administrator || session.account == who.identity.account.name),
+        may_end: !own && (who.role == Role::Administrator || session.account == who.identity.account().name),
         hash: session.hash.to_string(),
         account: session.account.to_string(),
         source: session.source,

@@ -36,7 +36,7 @@ async fn page_of(visit: &Visit, next: &str) -> StepUpPage {
         look: visit.look.clone(),
         token: visit.token().to_owned(),
         next: Next::after_login(next).as_str().to_owned(),
-        second_factor: visit.who.identity.account.second_factor,
+        second_factor: visit.who.identity.account().second_factor,
         error: None,
         field_error: None,
     }

@@ -28,7 +28,7 @@ pub(crate) struct Visit {
 impl Visit {
     pub(crate) fn new(pages: &Pages, who: Who, target: &str) -> Self {
         let person = Person {
-            name: who.identity.account.name.to_string(),
+            name: who.identity.account().name.to_string(),
             role: who.role,
             token: pages.access.form_token(&who.identity).unwrap_or_default(),
         };

@@ -14,7 +14,7 @@ use http::uri::PathAndQuery;
 use http::{Request, Response, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use super::pool::{Lease, PoolError};
 use super::{Pool, Relay};
@@ -124,7 +124,8 @@ fn one_hop_less(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP {
+    // Nearly every head has none of them, and looking costs less than removing what is not there.
+    while let Some(name) = headers.keys().find(|name| HOP.contains(name)).cloned() {
         headers.remove(name);
     }
 }
@@ -145,7 +146,8 @@ async fn exchange(lease: &mut Lease, mut request: Request<RequestBody>) -> Resul
     let sent = request.body_mut().watch();
     let upstream = &mut lease.upstream;
     let mut answer = pin!(upstream.sender.try_send_request(request));
-    let mut clock = pin!(None);
+    // The wait begins when the request is out.
+    let mut waits = false;
     poll_fn(|cx| {
         // Both are polled in one go: the connection reads, and the answer sees it in the same turn.
         let over = upstream.drive(cx);
@@ -159,13 +161,11 @@ async fn exchange(lease: &mut Lease, mut request: Request<RequestBody>) -> Resul
             // The connection is over and said nothing more; the next poll of `answer` would wait for ever.
             return Poll::Ready(Err(ProxyError::Broke("it closed the connection".to_owned()).into()));
         }
-        if clock.is_none() && sent.as_ref().is_none_or(crate::body::Sent::is_done) {
-            clock.set(Some(sleep(FIRST_BYTE)));
+        if !waits && sent.as_ref().is_none_or(crate::body::Sent::is_done) {
+            waits = true;
+            upstream.clock.as_mut().reset(Instant::now() + FIRST_BYTE);
         }
-        match clock.as_mut().as_pin_mut() {
-            Some(clock) => clock.poll(cx).map(|()| Err(ProxyError::Silent.into())),
-            None => Poll::Pending,
-        }
+        if waits { upstream.clock.as_mut().poll(cx).map(|()| Err(ProxyError::Silent.into())) } else { Poll::Pending }
     })
     .await
 }

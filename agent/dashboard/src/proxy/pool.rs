@@ -14,14 +14,14 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::body::RequestBody;
 
 /// Most requests to one daemon at once, event streams among them.
 const MOST: usize = 1024;
 /// Most idle connections kept.
-const IDLE: usize = 128;
+const IDLE: usize = 512;
 /// How long connecting, or waiting for a place, may take.
 pub(crate) const CONNECT: Duration = Duration::from_secs(2);
 /// Daemons answer with far smaller heads.
@@ -34,6 +34,8 @@ pub(crate) struct Upstream {
     pub(crate) sender: SendRequest<RequestBody>,
     driver: Driver,
     over: bool,
+    /// For whoever waits on it; kept, because a clock that is put off costs less than a new one.
+    pub(crate) clock: Pin<Box<Sleep>>,
 }
 
 impl Upstream {
@@ -145,9 +147,10 @@ impl Pool {
     async fn connect(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Result<Lease, PoolError> {
         let connecting = async {
             let stream = UnixStream::connect(&self.socket).await.map_err(PoolError::Connect)?;
-            let shaken = Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await;
+            let shaken = Builder::new().max_buf_size(READ_BUFFER).writev(false).handshake(TokioIo::new(stream)).await;
             let (sender, driver) = shaken.map_err(|error| PoolError::Connect(io::Error::other(error)))?;
-            let mut upstream = Upstream { sender, driver: Box::pin(driver), over: false };
+            let mut upstream =
+                Upstream { sender, driver: Box::pin(driver), over: false, clock: Box::pin(sleep(CONNECT)) };
             poll_fn(|cx| {
                 let over = upstream.drive(cx);
                 match upstream.sender.poll_ready(cx) {

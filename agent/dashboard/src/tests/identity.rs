@@ -3,7 +3,7 @@
 use std::fs;
 
 use axum::Extension;
-use axum::routing::post;
+use axum::routing::{get, post};
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
@@ -51,7 +51,7 @@ async fn ask(stand: &Stand, config: ClientConfig) -> Result<http::Response<hyper
     let io = TokioIo::new(stand.connect_with(config).await);
     let (mut sender, driver) = hyper::client::conn::http1::handshake::<_, Full<bytes::Bytes>>(io).await?;
     tokio::spawn(driver);
-    let request = Request::get("/health/live").header(header::HOST, "a").body(Full::default()).unwrap();
+    let request = Request::get("/api/v1/access/peer").header(header::HOST, "a").body(Full::default()).unwrap();
     sender.send_request(request).await
 }
 
@@ -60,11 +60,21 @@ async fn a_client_certificate_is_asked_for_and_not_demanded() {
     let dir = tempfile::tempdir().unwrap();
     let (ca, leaf, key) = client("ours");
     fs::write(dir.path().join("ca.pem"), ca).unwrap();
-    let stand = Stand::started(MOST, Some(dir.path().join("ca.pem")), None).await;
+    let say = |Extension(peer): Extension<Peer>| async move {
+        peer.certificate.map_or("none".to_owned(), |leaf| fingerprint(&leaf))
+    };
+    let local = Local {
+        name: "access",
+        place: Mount::Api,
+        document: json!({"paths": {"/api/v1/access/peer": {
+            "get": {"security": [], "responses": {"200": {"description": "Done"}}},
+        }}}),
+        router: axum::Router::new().route("/api/v1/access/peer", get(say)),
+    };
+    let stand = Stand::started(MOST, Some(dir.path().join("ca.pem")), Some(local)).await;
     let answer = ask(&stand, with(&stand, &leaf, &key)).await.unwrap();
-    assert_eq!(answer.headers()["x-test-certificate"], fingerprint(&leaf));
-    let without = stand.get("/health/live", None).await;
-    assert!(without.status() == StatusCode::OK && !without.headers().contains_key("x-test-certificate"));
+    assert_eq!(text(answer).await, fingerprint(&leaf));
+    assert_eq!(text(stand.get("/api/v1/access/peer", None).await).await, "none");
     let (_, strange, key) = client("somebody else's");
     assert!(ask(&stand, with(&stand, &strange, &key)).await.is_err(), "a certificate of another CA is no certificate");
 }
@@ -93,7 +103,7 @@ async fn operations_of_this_process_know_who_asks_and_keep_their_cookies() {
         stand.send(request.header(header::COOKIE, "c=1").body(Full::from(body)).unwrap())
     };
     let said = text(ask("operator", "hello").await).await;
-    assert_eq!(said, "Some((\"tester\", Operator)) 127.0.0.1 Some(\"c=1\") hello");
+    assert_eq!(said, "Some((AccountName(\"tester\"), Operator)) 127.0.0.1 Some(\"c=1\") hello");
     assert_eq!(code(ask("viewer", "hello").await).await, (403, "not-permitted".to_owned()));
     assert_eq!(stand.get("/api/v1/access/say/it", Some("operator")).await.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(stand.get("/api/v1/access/none", Some("operator")).await.status(), StatusCode::NOT_FOUND);

@@ -1,6 +1,7 @@
 //! The whole door over real sockets: a real daemon behind it, a gate that lets in whom a header names, and clients of every protocol.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::result_large_err, reason = "tests")]
 
+mod certificate;
 mod drain;
 mod faults;
 mod http3;
@@ -11,7 +12,7 @@ mod smuggling;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -32,7 +33,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::{Value, json};
-use tbi_api::access::Role;
+use tbi_api::access::{AccessClient, Role};
+use tbi_api::client::AgentClient;
 use tbi_daemon::{Health, Listener, Shutdown, sse};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -44,8 +46,9 @@ use tokio_rustls::client::TlsStream;
 
 use crate::answers::refusal;
 use crate::caps::Most;
-use crate::certs::Names;
+use crate::certs::{Agent, Certificates, Names};
 use crate::gate::{Asked, Caller, Gate, Refusal};
+use crate::limits::{Limits, RateLimiter};
 use crate::listen::Sockets;
 use crate::local::Local;
 use crate::registry::Configured;
@@ -65,15 +68,9 @@ impl Gate for TestGate {
             if asked.headers.contains_key("x-test-limited") {
                 return Err(refusal(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "wait"));
             }
-            let mut answer_headers = HeaderMap::new();
-            if let Some(leaf) = &asked.peer.certificate {
-                let proved = crate::certs::fingerprint(leaf);
-                answer_headers.insert("x-test-certificate", HeaderValue::from_str(&proved).unwrap());
-            }
-            answer_headers.append(header::SET_COOKIE, HeaderValue::from_static("a=1"));
-            answer_headers.append(header::SET_COOKIE, HeaderValue::from_static("b=2"));
+            let standing = RateLimiter::new(Limits::PER_ADDRESS, 1).take(&(), Duration::ZERO);
             if asked.claims.public {
-                return Ok(Caller { account: None, answer_headers });
+                return Ok(Caller { account: None, standing });
             }
             let role = asked.headers.get(AS).and_then(|role| role.to_str().ok());
             match Role::ALL.into_iter().find(|known| Some(known.as_str()) == role) {
@@ -84,7 +81,7 @@ impl Gate for TestGate {
                 Some(_) if asked.claims.step_up => {
                     Err(refusal(StatusCode::FORBIDDEN, "step-up-required", "prove it is you"))
                 }
-                Some(role) => Ok(Caller { account: Some(("tester".to_owned(), role)), answer_headers }),
+                Some(role) => Ok(Caller { account: Some(("tester".parse().unwrap(), role)), standing }),
             }
         };
         std::future::ready(judge()).boxed()
@@ -139,6 +136,7 @@ fn document() -> utoipa::openapi::OpenApi {
             "/v1/torn": {"get": of(&everybody)},
             "/v1/flood": {"get": of(&everybody)},
             "/v1/open": {"get": {"security": [], "responses": answers}},
+            "/v1/page": {"get": of(&everybody)},
             "/v1/power": {"post": danger},
             "/v1/strict": {"get": {"responses": answers}},
         },
@@ -235,6 +233,7 @@ fn router(working: &watch::Sender<usize>, served: &Arc<AtomicUsize>, shutdown: &
             }),
         )
         .route("/v1/open", get(|| async { "open" }))
+        .route("/v1/page", get(|| async { axum::response::Html("<!doctype html>") }))
         .route("/v1/power", post(|| async { "off" }))
         .route("/v1/strict", get(|| async { "strict" }))
 }
@@ -242,6 +241,7 @@ fn router(working: &watch::Sender<usize>, served: &Arc<AtomicUsize>, shutdown: &
 /// Door and daemon, started.
 struct Stand {
     address: SocketAddr,
+    certificates: Arc<Certificates>,
     ca: CertificateDer<'static>,
     daemon: TestDaemon,
     shutdown: Shutdown,
@@ -259,16 +259,27 @@ impl Stand {
     }
 
     async fn started(most: Most, client_ca: Option<PathBuf>, local: Option<Local>) -> Self {
+        let agent = Agent { status: None, access: AccessClient::new(Path::new("/nonexistent/access.sock")) };
+        Self::of(most, client_ca, local, agent).await
+    }
+
+    /// With this agent to tell it names.
+    async fn beside(agent: Agent) -> Self {
+        Self::of(Most { all: 100, per_address: 100 }, None, None, agent).await
+    }
+
+    async fn of(most: Most, client_ca: Option<PathBuf>, local: Option<Local>, agent: Agent) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let daemon = TestDaemon::start(dir.path().join("agent.sock"));
         let sockets = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = sockets.tcp[0].local_addr().unwrap();
         let shutdown = Shutdown::new();
+        let names = Names { hosts: ["localhost".to_owned()].into(), addresses: [address.ip()].into() };
+        let certificates = Certificates::load(&dir.path().join("door"), names, None, crate::tls::provider()).unwrap();
         let config = Config {
             sockets,
-            state: dir.path().join("door"),
-            names: Names { hosts: ["localhost".to_owned()].into(), addresses: [address.ip()].into() },
-            brought: None,
+            certificates: Arc::clone(&certificates),
+            agent,
             client_ca,
             daemons: vec![Configured { name: "agent".to_owned(), socket: daemon.socket.clone() }],
             locals: local.into_iter().collect(),
@@ -277,7 +288,7 @@ impl Stand {
         };
         let serving = tokio::spawn(serve(config, Arc::new(TestGate), shutdown.clone()));
         let ca = dir.path().join("door/ca.crt");
-        let stand = Self { address, ca: read_ca(&ca).await, daemon, shutdown, serving, _dir: dir };
+        let stand = Self { address, certificates, ca: read_ca(&ca).await, daemon, shutdown, serving, _dir: dir };
         stand.until_ready(StatusCode::OK).await;
         stand
     }

@@ -1,10 +1,12 @@
 //! Who may ask what, what a daemon is told, and what the door says of itself.
 
 use http::{Method, Request, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
-use super::{AS, Stand, code, text};
+use tokio::time::timeout;
+
+use super::{AS, SOON, Stand, code, text};
 
 fn request(method: Method, path: &str, role: &str) -> Request<Full<bytes::Bytes>> {
     let request = Request::builder().method(method).uri(path).header(header::HOST, "a").header(AS, role);
@@ -76,7 +78,7 @@ async fn a_daemon_is_told_who_asks_by_the_door_alone() {
     }
     let answer = stand.send(asked).await;
     assert_eq!(answer.headers()["x-correlation-id"], "run-7");
-    assert_eq!(answer.headers().get_all(header::SET_COOKIE).iter().count(), 2, "what the gate adds is added");
+    assert_eq!(answer.headers()["x-ratelimit-remaining"], "199", "where the caller stands");
     let seen: Value = serde_json::from_str(&text(answer).await).unwrap();
     assert_eq!(seen["x-tlsstress-actor"], "tester");
     assert_eq!(seen["x-tlsstress-role"], "operator");
@@ -91,24 +93,40 @@ async fn a_daemon_is_told_who_asks_by_the_door_alone() {
 #[tokio::test]
 async fn every_answer_is_dressed() {
     let stand = Stand::start().await;
-    for path in ["/health/live", "/none", "/api/v1/agent/headers", "/api/v1/agent/open"] {
+    for path in ["/health/live", "/none", "/api/v1/agent/headers", "/api/v1/agent/open", "/api/v1/agent/page"] {
         let answer = stand.get(path, Some("viewer")).await;
         let headers = answer.headers();
-        for name in [
-            "strict-transport-security",
-            "x-content-type-options",
-            "referrer-policy",
-            "cross-origin-opener-policy",
-            "cross-origin-resource-policy",
-            "permissions-policy",
-            "x-correlation-id",
-            "alt-svc",
+        let document = path.ends_with("page");
+        for (name, expected) in [
+            ("strict-transport-security", true),
+            ("x-content-type-options", true),
+            ("cross-origin-resource-policy", true),
+            ("x-correlation-id", true),
+            ("alt-svc", true),
+            // These only mean something to a browser that shows a document.
+            ("referrer-policy", document),
+            ("cross-origin-opener-policy", document),
+            ("permissions-policy", document),
         ] {
-            assert_eq!(headers.get_all(name).iter().count(), 1, "{path}: {name}");
+            assert_eq!(headers.get_all(name).iter().count(), usize::from(expected), "{path}: {name}");
         }
-        assert!(headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+        let content = headers["content-security-policy"].to_str().unwrap();
+        assert!(content.starts_with("default-src 'none'") && content.contains("frame-ancestors 'none'"), "{content}");
+        assert_eq!(content.contains("script-src 'self'"), document, "{path}: {content}");
         assert_eq!(headers[header::CACHE_CONTROL], "no-store");
         assert_eq!(headers["alt-svc"], format!("h3=\":{}\"; ma=86400", stand.address.port()));
+    }
+}
+
+#[tokio::test]
+async fn http3_is_offered_once_for_each_connection() {
+    let stand = Stand::start().await;
+    let mut connection = stand.http1().await;
+    for offered in [true, false, false] {
+        let request = Request::get("/health/live").header(header::HOST, "localhost").body(Full::default()).unwrap();
+        let answer = timeout(SOON, connection.send_request(request)).await.unwrap().unwrap();
+        assert_eq!(answer.headers().contains_key("alt-svc"), offered);
+        answer.into_body().collect().await.unwrap();
     }
 }
 

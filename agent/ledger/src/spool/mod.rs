@@ -4,23 +4,32 @@
 //! number through which the other side has confirmed; files below it are deleted. [`Spool::append`] returns after fsync.
 //!
 //! Numbers: a tick's number is stable from the moment its append is confirmed. A last line without its line feed was never confirmed (line
-//! and line feed are one write, and fsync comes after it); it is cut at opening and its number is used again. A whole line whose checksum
-//! is wrong was damaged later; it is left out and counted, and its number is not used again.
+//! and line feed are one write, and fsync comes after it); it is cut at opening and its number is used again. A whole line that cannot be
+//! read was damaged later: it is set aside in `damaged.log`, and a tick of the kind [`LOST`] takes its number for good, so that numbers have
+//! no gap and nobody waits for one that cannot come. The same happens to what a missing file had.
 //!
 //! One process opens a spool, the agent.
 
+mod acknowledged;
 mod line;
+mod segment;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::bytes::{Encoding, to_hex};
-use line::write_tick;
+use segment::Content;
 
-pub use line::{LONGEST, NewTick, Tick, TickError, parse_tick};
+pub use line::{LONGEST, NewTick, Tick, TickError, parse_tick, write_tick};
+pub use segment::LOST;
 
 const ACKNOWLEDGED: &str = "acknowledged";
+const DAMAGED: &str = "damaged.log";
+/// As much of damaged lines is kept; a disk that damages more needs no more proof.
+const MOST_DAMAGED: u64 = 1024 * 1024;
+/// Fewer bytes than any tick has: no more ticks can ever have been in a spool than this goes into its size.
+const LEAST_TICK: u64 = 64;
 
 /// How large a spool may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +71,25 @@ pub enum SpoolError {
     /// A tick that cannot be written.
     #[error("a usage tick cannot be written: {0}")]
     Tick(#[from] TickError),
+    /// More numbers are missing than there can have been ticks.
+    #[error(
+        "the usage spool lacks ticks {from} to {to}, more than it can have held; the work goes on uncounted, look for strange files named \
+         ticks-*.log in {}", dir.display()
+    )]
+    Gap {
+        /// First that is missing.
+        from: u64,
+        /// Last that is missing.
+        to: u64,
+        /// Directory.
+        dir: PathBuf,
+    },
+    /// Read back, it is damaged again.
+    #[error("the file {} of the usage spool is damaged again and again; the work goes on, check the disk", path.display())]
+    Damaged {
+        /// File.
+        path: PathBuf,
+    },
     /// A number that was never handed out.
     #[error("usage ticks were acknowledged through {through}, but only {last} exist; check the usage endpoint")]
     Unknown {
@@ -91,16 +119,20 @@ pub struct Spool {
     unclean: bool,
     last: u64,
     acknowledged: u64,
-    damaged: u64,
+    /// Numbers of lost ticks that are not acknowledged.
+    lost: BTreeSet<u64>,
+    /// Lines in the file of damaged ones.
+    set_aside: u64,
 }
 
 impl Spool {
-    /// Opens or makes the spool in `dir`, and cuts what was never confirmed.
+    /// Opens or makes the spool in `dir`, cuts what was never confirmed, and mends what was damaged.
     ///
     /// # Errors
-    /// [`SpoolError::Io`].
+    /// [`SpoolError::Io`], [`SpoolError::Gap`].
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, SpoolError> {
         fs::create_dir_all(dir).map_err(failed("make", dir))?;
+        let through = acknowledged::read(&dir.join(ACKNOWLEDGED)).map_err(failed("read", &dir.join(ACKNOWLEDGED)))?;
         let mut spool = Self {
             dir: dir.to_owned(),
             limits,
@@ -108,8 +140,9 @@ impl Spool {
             open: None,
             unclean: false,
             last: 0,
-            acknowledged: read_acknowledged(&dir.join(ACKNOWLEDGED))?,
-            damaged: 0,
+            acknowledged: through.unwrap_or(0),
+            lost: BTreeSet::new(),
+            set_aside: lines_in(&dir.join(DAMAGED))?.len() as u64,
         };
         let mut firsts = Vec::new();
         for found in fs::read_dir(dir).map_err(failed("list", dir))? {
@@ -119,10 +152,18 @@ impl Spool {
             firsts.extend(number.and_then(|it| it.parse().ok()).filter(|first| spool.path(*first) == dir.join(&name)));
         }
         firsts.sort_unstable();
-        for first in firsts {
-            spool.scan(first)?;
+        // Files go in order and only when they are acknowledged, so an acknowledgement that cannot be read was of what is gone, at least.
+        spool.acknowledged = through.or_else(|| firsts.first().map(|first: &u64| first.saturating_sub(1))).unwrap_or(0);
+        spool.last = spool.acknowledged;
+        if let Some(first) = firsts.first().copied().filter(|first| *first > spool.acknowledged + 1) {
+            // The file that had the next number is missing.
+            let gone = spool.acknowledged + 1;
+            spool.segments.push(Segment { first: gone, length: 0 });
+            spool.mend(0, Content::default(), first - 1)?;
         }
-        spool.last = spool.last.max(spool.acknowledged);
+        for (at, first) in firsts.iter().enumerate() {
+            spool.scan(*first, firsts.get(at + 1).copied())?;
+        }
         spool.drop_acknowledged()?;
         Ok(spool)
     }
@@ -161,25 +202,30 @@ impl Spool {
         Ok(tick.client_seq)
     }
 
-    /// The oldest ticks that are not acknowledged, at most `limit`.
+    /// The oldest ticks that are not acknowledged, at most `limit`, without a gap: what was damaged meanwhile is mended first.
     ///
     /// # Errors
-    /// [`SpoolError::Io`].
-    pub fn pending(&self, limit: usize) -> Result<Vec<Tick>, SpoolError> {
+    /// [`SpoolError`].
+    pub fn pending(&mut self, limit: usize) -> Result<Vec<Tick>, SpoolError> {
         let mut batch = Vec::new();
-        for (at, segment) in self.segments.iter().enumerate() {
-            let next = self.segments.get(at + 1).map_or(self.last + 1, |next| next.first);
-            if next <= self.acknowledged + 1 {
+        for at in 0..self.segments.len() {
+            let (first, end) = (self.segments[at].first, self.end_of(at));
+            let from = first.max(self.acknowledged + 1);
+            if end < from {
                 continue;
             }
-            let path = self.path(segment.first);
-            let file = File::open(&path).map_err(failed("read", &path))?;
-            let mut reader = BufReader::new(file.take(segment.length));
-            while let Some(line) = next_line(&mut reader).map_err(failed("read", &path))? {
-                if batch.len() >= limit {
-                    return Ok(batch);
+            let mut content = self.read(at)?;
+            if content.lacks(from, end) {
+                self.mend(at, content, end)?;
+                content = self.read(at)?;
+                if content.lacks(from, end) {
+                    return Err(SpoolError::Damaged { path: self.path(first) });
                 }
-                batch.extend(parse_tick(&line.bytes).ok().filter(|tick| tick.client_seq > self.acknowledged));
+            }
+            let ticks = content.good.into_iter().filter(|(number, _)| (from..=end).contains(number));
+            batch.extend(ticks.map(|(client_seq, tick)| Tick { client_seq, tick }).take(limit - batch.len()));
+            if batch.len() == limit {
+                break;
             }
         }
         Ok(batch)
@@ -198,9 +244,25 @@ impl Spool {
             return Ok(());
         }
         let path = self.dir.join(ACKNOWLEDGED);
-        write_acknowledged(&path, through).map_err(failed("write", &path))?;
+        acknowledged::write(&path, through).map_err(failed("write", &path))?;
         self.acknowledged = through;
+        self.lost = self.lost.split_off(&(through + 1));
         self.drop_acknowledged()
+    }
+
+    /// The last tick that can be read; it stays when it is acknowledged.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`].
+    pub fn newest(&self) -> Result<Option<Tick>, SpoolError> {
+        // The file of a tick that was begun and not written is empty.
+        for at in (0..self.segments.len()).rev() {
+            let newest = self.read(at)?.good.pop_last();
+            if let Some((client_seq, tick)) = newest {
+                return Ok(Some(Tick { client_seq, tick }));
+            }
+        }
+        Ok(None)
     }
 
     /// Number of the last tick.
@@ -215,10 +277,16 @@ impl Spool {
         self.acknowledged
     }
 
-    /// Lines that were damaged after they were confirmed, as met at opening.
+    /// Ticks that were damaged after they were confirmed, and of which the other side does not know yet.
     #[must_use]
-    pub fn damaged(&self) -> u64 {
-        self.damaged
+    pub fn lost(&self) -> u64 {
+        self.lost.len() as u64
+    }
+
+    /// Damaged lines that were set aside since there is this spool.
+    #[must_use]
+    pub fn set_aside(&self) -> u64 {
+        self.set_aside
     }
 
     /// Size of the files.
@@ -231,33 +299,93 @@ impl Spool {
         self.dir.join(format!("ticks-{first:020}.log"))
     }
 
-    /// Reads a file once: its length without a torn end, and the number it goes to.
-    fn scan(&mut self, first: u64) -> Result<(), SpoolError> {
+    /// Number of the last tick of a file.
+    fn end_of(&self, at: usize) -> u64 {
+        self.segments.get(at + 1).map_or(self.last, |next| next.first.saturating_sub(1))
+    }
+
+    /// What a file has, up to its confirmed length.
+    fn read(&self, at: usize) -> Result<Content, SpoolError> {
+        let Segment { first, length } = &self.segments[at];
+        let path = self.path(*first);
+        let file = File::open(&path).map_err(failed("read", &path))?;
+        Content::read(&mut BufReader::new(file.take(*length)), *first).map_err(failed("read", &path))
+    }
+
+    /// Meets a file at opening: cuts what was never confirmed, and mends it. `next` is the first number of the file behind it.
+    fn scan(&mut self, first: u64, next: Option<u64>) -> Result<(), SpoolError> {
         let path = self.path(first);
         let file = File::open(&path).map_err(failed("read", &path))?;
-        let size = file.metadata().map_err(failed("read", &path))?.len();
-        let mut reader = BufReader::new(file);
-        let mut length = 0;
-        self.last = self.last.max(first.saturating_sub(1));
-        while let Some(line) = next_line(&mut reader).map_err(failed("read", &path))? {
-            if !line.whole {
-                break;
-            }
-            length += line.length;
-            match parse_tick(&line.bytes) {
-                Ok(tick) => self.last = self.last.max(tick.client_seq),
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "a line of the usage spool is damaged");
-                    (self.damaged, self.last) = (self.damaged + 1, self.last + 1);
-                }
-            }
-        }
-        if length < size {
+        let mut content = Content::read(&mut BufReader::new(file), first).map_err(failed("read", &path))?;
+        let torn = std::mem::take(&mut content.torn);
+        if !torn.is_empty() && next.is_some() {
+            // The next file was begun when everything in this one was confirmed.
+            content.damaged.push(torn);
+        } else if !torn.is_empty() {
             let file = OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))?;
-            file.set_len(length).and_then(|()| file.sync_all()).map_err(failed("cut", &path))?;
+            file.set_len(content.length).and_then(|()| file.sync_all()).map_err(failed("cut", &path))?;
         }
-        self.segments.push(Segment { first, length });
+        self.segments.push(Segment { first, length: content.length });
+        let end = next.map_or(content.reach, |next| next.saturating_sub(1));
+        self.last = self.last.max(end);
+        let lost = content.good.iter().filter(|(number, tick)| tick.kind == LOST && **number > self.acknowledged);
+        self.lost.extend(lost.map(|(number, _)| *number));
+        if content.lacks(first.max(self.acknowledged + 1), end) {
+            self.mend(self.segments.len() - 1, content, end)?;
+        }
         Ok(())
+    }
+
+    /// Puts a file that has every number up to `end` in the place of one that lacks some; the damaged lines are set aside before.
+    fn mend(&mut self, at: usize, content: Content, end: u64) -> Result<(), SpoolError> {
+        let first = self.segments[at].first;
+        if end.saturating_sub(first) > self.limits.total / LEAST_TICK {
+            return Err(SpoolError::Gap { from: first, to: end, dir: self.dir.clone() });
+        }
+        let mended = content.mended(first, end)?;
+        let path = self.path(first);
+        tracing::warn!(path = %path.display(), lost = ?mended.lost, "ticks of the usage spool were damaged and are lost");
+        self.keep_aside(&mended.damaged)?;
+        let temporary = path.with_extension("new");
+        let written = File::create(&temporary).and_then(|mut file| {
+            file.write_all(mended.text.as_bytes())?;
+            file.sync_all()
+        });
+        written
+            .and_then(|()| fs::rename(&temporary, &path))
+            .and_then(|()| sync_dir(&self.dir))
+            .map_err(failed("mend", &path))?;
+        self.segments[at].length = mended.text.len() as u64;
+        let told = self.acknowledged;
+        self.lost.extend(mended.lost.into_iter().filter(|number| *number > told));
+        if at + 1 == self.segments.len() {
+            // It was open under the name that another file has now.
+            (self.open, self.unclean) = (None, false);
+        }
+        Ok(())
+    }
+
+    /// Keeps damaged lines for whoever looks for the cause. Those that are there already came from a mending that was cut off.
+    fn keep_aside(&mut self, damaged: &[Vec<u8>]) -> Result<(), SpoolError> {
+        let path = self.dir.join(DAMAGED);
+        let known = lines_in(&path)?;
+        let mut text: Vec<u8> = Vec::new();
+        for line in damaged.iter().filter(|line| !known.contains(*line)) {
+            text.extend_from_slice(line);
+            text.push(b'\n');
+            self.set_aside += 1;
+        }
+        let kept = fs::metadata(&path).map_or(0, |file| file.len());
+        if text.is_empty() || kept + text.len() as u64 > MOST_DAMAGED {
+            return Ok(());
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| {
+            file.write_all(&text)?;
+            file.sync_all()?;
+            sync_dir(&self.dir)
+        })
+        .map_err(failed("write", &path))
     }
 
     fn begin_segment(&mut self, first: u64) -> Result<(), SpoolError> {
@@ -314,36 +442,16 @@ impl Spool {
     }
 }
 
-struct ReadLine {
-    /// Without the line feed, and cut when it is longer than a line can be.
-    bytes: Vec<u8>,
-    length: u64,
-    whole: bool,
-}
-
-/// The next line in bounded memory, however long it is.
-fn next_line(reader: &mut impl io::BufRead) -> io::Result<Option<ReadLine>> {
+/// Lines of the file of damaged ones.
+fn lines_in(path: &Path) -> Result<BTreeSet<Vec<u8>>, SpoolError> {
     let mut bytes = Vec::new();
-    reader.by_ref().take(LONGEST as u64).read_until(b'\n', &mut bytes)?;
-    if bytes.is_empty() {
-        return Ok(None);
+    match File::open(path).and_then(|file| file.take(MOST_DAMAGED).read_to_end(&mut bytes)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("read", path)(error)),
+        Ok(_) | Err(_) => {}
     }
-    let mut length = bytes.len() as u64;
-    let mut whole = bytes.ends_with(b"\n");
-    let mut more = Vec::new();
-    while !whole {
-        more.clear();
-        let read = reader.by_ref().take(LONGEST as u64).read_until(b'\n', &mut more)?;
-        if read == 0 {
-            break;
-        }
-        length += read as u64;
-        whole = more.ends_with(b"\n");
-    }
-    if bytes.ends_with(b"\n") {
-        bytes.pop();
-    }
-    Ok(Some(ReadLine { bytes, length, whole }))
+    let lines =
+        bytes.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line).to_vec());
+    Ok(lines.collect())
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
@@ -353,34 +461,4 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolEr
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
-}
-
-fn acknowledged_line(through: u64) -> String {
-    let sum = to_hex(&Encoding::of("tbi-tick-acknowledged-v1").number(through).hash().0[..8]);
-    format!("v1 {through} {sum}\n")
-}
-
-fn write_acknowledged(path: &Path, through: u64) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(acknowledged_line(through).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), sync_dir)
-}
-
-/// A file that cannot be read as one counts as nothing acknowledged: what is sent again is rejected by its number on the other side.
-fn read_acknowledged(path: &Path) -> Result<u64, SpoolError> {
-    let mut text = String::new();
-    match File::open(path).and_then(|file| file.take(256).read_to_string(&mut text)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(failed("read", path)(error)),
-        Ok(_) | Err(_) => {}
-    }
-    let through = text.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
-    if acknowledged_line(through) == text {
-        return Ok(through);
-    }
-    tracing::warn!(path = %path.display(), "the acknowledgement of the usage spool is damaged; ticks are sent again");
-    Ok(0)
 }

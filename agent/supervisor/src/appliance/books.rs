@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use tbi_api::health::{Component, State};
 use tbi_ledger::audit::NewEntry;
 use tbi_ledger::licence::Issuers;
-use tbi_ledger::{Ledger, LedgerError, Policy, Signer};
+use tbi_ledger::{Found, Ledger, LedgerError, Policy, Signer};
 
+use super::access::refusals::RefusalBook;
 use super::claim::Claim;
 use super::meter::Meter;
 use super::node::{Appliance, Lost, Place};
@@ -24,6 +25,7 @@ pub(super) struct Books {
     issuers: Issuers,
     meter: Meter,
     claim: Claim,
+    refusals: RefusalBook,
     audit_trouble: Mutex<Option<String>>,
     upkeep_trouble: Mutex<Option<String>>,
 }
@@ -37,18 +39,20 @@ impl Books {
             issuers: issuers(&place.root),
             meter: Meter::open(&place.state),
             claim: Claim::of_box(&place.run, has_accounts),
+            refusals: RefusalBook::new(tokio::time::Instant::now()),
             audit_trouble: Mutex::new(None),
             upkeep_trouble: Mutex::new(None),
         }
     }
 
     /// Parts that only keep books: what is wrong with them never keeps the box from measuring.
-    pub(super) fn components(&self) -> Vec<Component> {
+    pub(super) fn components(&self, found: &Found) -> Vec<Component> {
         let said = |trouble: &Mutex<Option<String>>| trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let usage = Some(self.meter.standing(None).sentence).filter(|sentence| !sentence.is_empty());
         let audit = said(&self.audit_trouble).map(|why| {
             format!("A change is not in the audit chain ({why}); nothing is changed until entries can be made.")
         });
+        let audit = audit.or_else(|| found.trail_sentence());
         let backup = said(&self.upkeep_trouble).map(|why| format!("The daily backup failed: {why}."));
         let part = |name: &str, sentence: Option<String>| Component {
             name: name.to_owned(),
@@ -70,6 +74,20 @@ impl Appliance {
     /// What the first administrator is made with, while there is no account.
     pub(crate) fn claim(&self) -> &Claim {
         &self.books.claim
+    }
+
+    /// What the door refused.
+    pub(super) fn refusals(&self) -> &RefusalBook {
+        &self.books.refusals
+    }
+
+    /// Enters what waits to be told in one sum; failing that it waits on.
+    pub(crate) async fn settle_refusals(&self) {
+        let book = self.books.refusals.clone();
+        let settled = self.ledger(move |ledger, key| book.settle(ledger, key)).await;
+        if let Err(error) = settled.map_err(|error: LedgerError| error.to_string()) {
+            tracing::warn!(error, "refusals of the door are not in the audit chain yet");
+        }
     }
 
     pub(crate) fn meter(&self) -> &Meter {

@@ -92,6 +92,8 @@ mod tests {
             ended: None,
             progress,
             sentence: String::new(),
+            actor: None,
+            source: None,
         }
     }
 

@@ -42,11 +42,16 @@ impl Meter {
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// Counts a unit; what goes wrong is noted for [`Self::standing`].
-    pub(crate) fn tick(&self, tick: NewTick) {
+    /// Counts a unit, unless it is the one that was counted last: whoever was killed after it was counted comes back with it. What goes wrong
+    /// is noted for [`Self::standing`].
+    pub(crate) fn tick_once(&self, tick: NewTick) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(spool) = &mut inner.spool else { return };
-        let counted = spool.append(tick);
+        let counted = match spool.newest() {
+            Ok(Some(newest)) if (&newest.tick.run, &newest.tick.unit) == (&tick.run, &tick.unit) => return,
+            Ok(_) => spool.append(tick).map(|_number| ()),
+            Err(error) => Err(error),
+        };
         let trouble = counted.as_ref().err().map(ToString::to_string).or_else(|| damage(spool));
         if let Err(error) = counted {
             tracing::warn!(%error, "a unit of work was not counted");
@@ -59,8 +64,11 @@ impl Meter {
     /// # Errors
     /// [`MeterError`].
     pub(crate) fn pending(&self, limit: usize) -> Result<Vec<Tick>, MeterError> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let pending = spool(&inner)?.pending(limit)?;
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { spool: Some(spool), trouble } = &mut *inner else { return Err(broken(&inner)) };
+        let pending = spool.pending(limit)?;
+        // Reading is how damage is met.
+        *trouble = damage(spool);
         let tick = |tick: tbi_ledger::spool::Tick| Tick {
             client_seq: tick.client_seq,
             when: tick.tick.when,
@@ -78,10 +86,10 @@ impl Meter {
     /// [`MeterError`].
     pub(crate) fn acknowledge(&self, through: u64) -> Result<(), MeterError> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut inner.spool {
-            Some(spool) => Ok(spool.acknowledge(through)?),
-            None => Err(MeterError::Broken(inner.trouble.clone().unwrap_or_default())),
-        }
+        let Inner { spool: Some(spool), trouble } = &mut *inner else { return Err(broken(&inner)) };
+        spool.acknowledge(through)?;
+        *trouble = damage(spool);
+        Ok(())
     }
 
     /// How it stands; `url` is where reports go.
@@ -92,16 +100,23 @@ impl Meter {
             acknowledged: inner.spool.as_ref().map_or(0, Spool::acknowledged),
             url,
             sentence: inner.trouble.clone().unwrap_or_default(),
+            lost: inner.spool.as_ref().map_or(0, Spool::lost),
+            set_aside: inner.spool.as_ref().map_or(0, Spool::set_aside),
         }
     }
 }
 
-fn spool(inner: &Inner) -> Result<&Spool, MeterError> {
-    inner.spool.as_ref().ok_or_else(|| MeterError::Broken(inner.trouble.clone().unwrap_or_default()))
+fn broken(inner: &Inner) -> MeterError {
+    MeterError::Broken(inner.trouble.clone().unwrap_or_default())
 }
 
+/// Said until the endpoint knows it.
 fn damage(spool: &Spool) -> Option<String> {
-    let damaged = spool.damaged();
-    (damaged > 0)
-        .then(|| format!("{damaged} lines of the usage spool cannot be read and are not reported; check the disk"))
+    let lost = spool.lost();
+    (lost > 0).then(|| {
+        format!(
+            "{lost} usage ticks cannot be read any more and are reported as lost; their lines are kept in {DIRECTORY}/damaged.log of the state \
+             directory, check the disk"
+        )
+    })
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures_util::Stream;
 use jiff::Timestamp;
+use tbi_api::access::DoorCertificate;
 use tbi_api::hardware::Hardware;
 use tbi_api::health::Health;
 use tbi_api::isp::{Check, Isp, Root as RouterRoot, Router};
@@ -36,7 +37,7 @@ use super::nic::{FoundNic, Roles, choose};
 use super::observe::{Observed, look};
 use super::own_router::{Slot, SlotError};
 use super::sealing::Sealer;
-use super::seams::{self, Changed, ChosenRouter, Power, Reapply, Runs, Workloads};
+use super::seams::{self, Changed, ChosenRouter, Power, Reapply, Reporting, Runs, Workloads};
 use super::sysfs::{self, Root};
 
 /// A look is good for this long; consoles and dashboards ask once a second, and each look writes to the disk.
@@ -62,6 +63,7 @@ pub(crate) struct Seams {
     pub(crate) workloads: Arc<dyn Workloads>,
     pub(crate) power: Arc<dyn Power>,
     pub(crate) reapply: Arc<dyn Reapply>,
+    pub(crate) reporting: Arc<dyn Reporting>,
 }
 
 /// See the module.
@@ -80,6 +82,8 @@ pub(crate) struct Appliance {
     last_look: AsyncMutex<Option<(Instant, Seen)>>,
     changes: mpsc::Sender<Changed>,
     reapply_trouble: Mutex<Option<String>>,
+    /// As the door said last.
+    door_certificate: Mutex<Option<DoorCertificate>>,
 }
 
 /// One look, with the cards there were.
@@ -122,6 +126,11 @@ impl Appliance {
         for sentence in memory.found().sentence().iter().chain(node.trouble.iter().map(|(_, sentence)| sentence)) {
             tracing::warn!("{sentence}");
         }
+        match memory.ledger().note_restore(node.key.as_ref(), now) {
+            Ok(None) => {}
+            Ok(Some(entry)) => tracing::warn!(seq = entry.seq, detail = entry.detail, "the database was restored"),
+            Err(error) => tracing::warn!(%error, "that the database was restored is not in the audit chain yet"),
+        }
         let slot = Slot::of(&place.state);
         slot.tidy();
         let (changes, waiting) = mpsc::channel(WAITING_CHANGES);
@@ -138,6 +147,7 @@ impl Appliance {
             last_look: AsyncMutex::new(None),
             changes,
             reapply_trouble: Mutex::new(None),
+            door_certificate: Mutex::new(None),
             place,
         };
         Ok((Arc::new(appliance), waiting))
@@ -149,6 +159,10 @@ impl Appliance {
 
     pub(crate) fn runs(&self) -> &dyn Runs {
         self.seams.runs.as_ref()
+    }
+
+    pub(crate) fn reporting(&self) -> &dyn Reporting {
+        self.seams.reporting.as_ref()
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -186,6 +200,7 @@ impl Appliance {
             addresses: seen.observed.addresses.clone(),
             management_interface: seen.roles.management.as_ref().map(|nic| nic.name.clone()),
             certificate_sha256: self.node.identity.certificate_sha256.clone(),
+            door_certificate: self.door_certificate.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             health: health.state,
             problems,
             last_boot: self.last_boot.clone(),
@@ -195,6 +210,11 @@ impl Appliance {
             claim_code: self.claim().code(),
             run: runs.iter().find(|run| !run.state.is_over()).or_else(|| runs.first()).cloned(),
         }
+    }
+
+    /// The door said which certificate it shows.
+    pub(super) fn door_shows(&self, certificate: DoorCertificate) {
+        *self.door_certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
     }
 
     pub(crate) async fn hardware(&self) -> Hardware {
@@ -343,7 +363,11 @@ impl Appliance {
 
     /// Notes the orderly end; a disk that does not answer does not hold it up.
     pub(crate) async fn end(&self) {
-        match timeout(PATIENCE, self.remembering(Memory::mark_clean)).await {
+        let ending = async {
+            self.settle_refusals().await;
+            self.remembering(Memory::mark_clean).await
+        };
+        match timeout(PATIENCE, ending).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the next start will take this end for a power cut"),
             Err(_) => tracing::warn!("the database does not answer; the next start will take this end for a power cut"),
@@ -407,7 +431,7 @@ impl Appliance {
             built: self.facts.built,
             reapply: &reapply,
         });
-        components.extend(self.books.components());
+        components.extend(self.books.components(&self.found));
         components.extend(self.seams.workloads.components());
         Health::of(components)
     }

@@ -16,7 +16,7 @@ use tbi_ledger::{Hash, Ledger, LedgerError, Policy, Refused, Request as Asked, R
 
 use super::node::{Appliance, Lost};
 use super::trail::entry;
-use crate::run::authorize::{Authorizer, Finished, Request};
+use crate::run::authorize::{Authorizer, Finished, OpenPage, Request};
 use crate::run::planned;
 
 /// A test stress unit is a minute of planned measuring, begun ones counted whole.
@@ -75,12 +75,28 @@ impl Authorizer for Permit {
             let counted = finished.blocks > 0;
             let booked = appliance.ledger(move |ledger, key| {
                 if counted {
-                    meter.tick(tick);
+                    meter.tick_once(tick);
                 }
                 book(ledger, key, &finished)
             });
             if let Err(error) = booked.await {
                 tracing::warn!(%error, "the book of runs lacks the end of a run; its record is in its folder");
+            }
+        }
+        .boxed()
+    }
+
+    fn open_pages(&self) -> BoxFuture<'_, Vec<OpenPage>> {
+        async move {
+            let Some(appliance) = self.appliance() else { return Vec::new() };
+            let open: Result<Vec<Row>, LedgerError> = appliance.ledger(|ledger, _| ledger.open_runs()).await;
+            let page = |row: Row| OpenPage { id: row.id, name: row.name, started: row.started.to_string() };
+            match open {
+                Ok(rows) => rows.into_iter().map(page).collect(),
+                Err(error) => {
+                    tracing::warn!(%error, "the book of runs cannot be read; runs that were cut off stay open in it");
+                    Vec::new()
+                }
             }
         }
         .boxed()
@@ -108,20 +124,27 @@ fn permit(ledger: &mut Ledger, key: &dyn Signer, policy: &Policy, request: &Requ
         // The desk lets one run begin at a time.
         runs_under_way: 0,
     };
-    let receipt = ledger.authorize(&asked, policy, key, now)?;
-    let row = Row {
-        id: request.run.clone(),
-        name: request.plan.name.clone(),
-        state: "running".to_owned(),
-        actor: by.actor.clone(),
-        started: now,
-        ended: None,
-        sentence: String::new(),
-        plan_sha256,
-        record_sha256: None,
-        receipt: Some(receipt.clone()),
-    };
-    ledger.store_run(&row)?;
+    let receipt = ledger.together(|ledger| {
+        // A refusal is no reason to take back its own entry.
+        let receipt = match ledger.authorize(&asked, policy, key, now) {
+            Ok(receipt) => receipt,
+            Err(refused) => return Ok::<_, Refused>(Err(refused)),
+        };
+        let row = Row {
+            id: request.run.clone(),
+            name: request.plan.name.clone(),
+            state: "running".to_owned(),
+            actor: by.actor.clone(),
+            started: now,
+            ended: None,
+            sentence: String::new(),
+            plan_sha256,
+            record_sha256: None,
+            receipt: Some(receipt.clone()),
+        };
+        ledger.store_run(&row)?;
+        Ok(Ok(receipt))
+    })??;
     Ok(Authorization {
         run: receipt.run,
         plan_sha256: receipt.plan_sha256.to_string(),

@@ -53,6 +53,12 @@ pub(crate) trait Power: Send + Sync + 'static {
     fn ask(&self, action: Action) -> BoxFuture<'_, Result<(), String>>;
 }
 
+/// Reports usage by a program of its own, because the agent has no IP network.
+pub(crate) trait Reporting: Send + Sync + 'static {
+    /// Starts a report, or lets one go on that is under way; the sentence of an error says what to do.
+    fn report(&self) -> BoxFuture<'_, Result<(), String>>;
+}
+
 /// What was changed, with everything that follows from it.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {

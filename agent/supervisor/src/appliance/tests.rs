@@ -23,7 +23,7 @@ use super::api::{ApiDoc, Shared, router};
 use super::node::{Appliance, Place, Seams};
 use super::own_router::squashfs;
 use super::permit::Permit;
-use super::seams::{Change, Changed, ChosenRouter, Power, Reapply, RunRefused, Runs, Workloads};
+use super::seams::{Change, Changed, ChosenRouter, Power, Reapply, Reporting, RunRefused, Runs, Workloads};
 use super::sysfs::Root;
 use super::sysfs::tests::{CARDS, fixture};
 use crate::run::authorize::{Authorizer as _, Finished, Request, plan_sha256};
@@ -75,6 +75,7 @@ impl Runs for OneRun {
 struct Recorder {
     orders: Mutex<Vec<Action>>,
     changes: Mutex<Vec<Change>>,
+    reports: Mutex<u32>,
     refuse: Mutex<Option<String>>,
 }
 
@@ -98,6 +99,13 @@ impl Reapply for Recorder {
     }
 }
 
+impl Reporting for Recorder {
+    fn report(&self) -> BoxFuture<'_, Result<(), String>> {
+        *self.reports.lock().unwrap() += 1;
+        Box::pin(async { self.answer() })
+    }
+}
+
 struct EngineIsWell;
 
 impl Workloads for EngineIsWell {
@@ -116,6 +124,8 @@ fn run() -> Run {
         ended: None,
         progress: None,
         sentence: String::new(),
+        actor: None,
+        source: None,
     }
 }
 
@@ -133,6 +143,7 @@ async fn on_a_box<F: Future<Output = ()>>(
         workloads: Arc::new(EngineIsWell),
         power: Arc::clone(&recorder) as Arc<dyn Power>,
         reapply: Arc::clone(&recorder) as Arc<dyn Reapply>,
+        reporting: Arc::clone(&recorder) as Arc<dyn Reporting>,
     };
     let (appliance, waiting) =
         Appliance::open(Place { root, state: state.to_owned(), run: state.join("run") }, seams).await.unwrap();
@@ -258,6 +269,29 @@ async fn changes_are_carried_out_and_their_failure_is_said() {
     .await;
 }
 
+#[tokio::test]
+async fn a_usage_report_is_ordered_where_there_is_an_endpoint() {
+    let (dir, root) = booted("one");
+    on_a_box(dir.path(), root, |agent, socket, _, recorder| async move {
+        let nothing = json!({});
+        let order = || socket.post_json::<_, Value>("/v1/usage/report", &nothing);
+        assert_eq!(code(&order().await.unwrap_err()), "no-usage-endpoint");
+        let ca = rcgen::generate_simple_self_signed(vec!["usage.example.net".to_owned()]).unwrap().cert.pem();
+        let usage = json!({ "usage": { "url": "https://usage.example.net", "ca_pem": ca } });
+        let settings: Settings = serde_json::from_value(usage).unwrap();
+        agent.change_settings(&NewSettings { based_on: 0, settings }).await.unwrap();
+        assert_eq!(order().await.unwrap()["look_at"], "/v1/usage");
+        *recorder.refuse.lock().unwrap() = Some("there is no unit tbi-usage.service".to_owned());
+        let refused = order().await.unwrap_err();
+        assert!(code(&refused) == "cannot-report" && refused.to_string().contains("no unit tbi-usage"), "{refused}");
+        assert_eq!(*recorder.reports.lock().unwrap(), 2, "without an endpoint nothing was started");
+        let entries: Value = socket.get_json("/v1/audit?action=usage.report.order").await.unwrap();
+        let outcomes: Vec<_> = entries.as_array().unwrap().iter().map(|entry| entry["outcome"].clone()).collect();
+        assert_eq!(outcomes, ["failed", "done", "refused"]);
+    })
+    .await;
+}
+
 /// One request over the socket with a body that is no JSON: (status, body).
 async fn send(socket: &UnixClient, method: &str, path: &str, length: Option<usize>, body: &[u8]) -> (u16, Value) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -379,8 +413,35 @@ async fn hardware_and_status_follow_the_machine() {
         assert_eq!((status.host_name.as_str(), status.management_interface.as_deref()), ("bench-1", Some("ens3")));
         assert_eq!(status.certificate_sha256, agent.identity().await.unwrap().certificate_sha256);
         assert!(!status.problems.is_empty(), "the network is not laid");
+        assert_eq!(status.door_certificate, None, "the door has said nothing");
     })
     .await;
+}
+
+/// A box without a socket, and who allows its runs.
+async fn permitting(state: &Path, root: Root) -> (Arc<Appliance>, Permit) {
+    let seams = Seams {
+        runs: Arc::new(OneRun { run: watch::Sender::new(run()), folder: state.join("runs") }),
+        workloads: Arc::new(EngineIsWell),
+        power: Arc::new(Recorder::default()),
+        reapply: Arc::new(Recorder::default()),
+        reporting: Arc::new(Recorder::default()),
+    };
+    let place = Place { root, state: state.to_owned(), run: state.join("run") };
+    let (appliance, _waiting) = Appliance::open(place, seams).await.unwrap();
+    let permit = Permit::default();
+    permit.belongs_to(&appliance);
+    (appliance, permit)
+}
+
+fn somebody() -> By {
+    By { actor: "local".to_owned(), role: None, source: "local".to_owned(), correlation_id: String::new() }
+}
+
+fn asked(id: &str) -> Request {
+    let plan = tbi_bench::plan::Plan::of_profile(tbi_bench::plan::Profile::Short);
+    let plan_sha256 = plan_sha256(&plan).unwrap();
+    Request { run: id.to_owned(), plan, plan_sha256, by: somebody(), bypass: None }
 }
 
 #[tokio::test]
@@ -388,27 +449,41 @@ async fn a_usage_spool_that_cannot_be_written_does_not_stop_runs() {
     let (dir, root) = booted("one");
     // A file where the folder should be: root, too, cannot write it.
     std::fs::write(dir.path().join("spool"), "").unwrap();
-    let seams = Seams {
-        runs: Arc::new(OneRun { run: watch::Sender::new(run()), folder: dir.path().join("runs") }),
-        workloads: Arc::new(EngineIsWell),
-        power: Arc::new(Recorder::default()),
-        reapply: Arc::new(Recorder::default()),
-    };
-    let place = Place { root, state: dir.path().to_owned(), run: dir.path().join("run") };
-    let (appliance, _waiting) = Appliance::open(place, seams).await.unwrap();
-    let permit = Permit::default();
-    permit.belongs_to(&appliance);
-    let by = By { actor: "local".to_owned(), role: None, source: "local".to_owned(), correlation_id: String::new() };
-    let plan = tbi_bench::plan::Plan::of_profile(tbi_bench::plan::Profile::Short);
-    let (sha256, id) = (plan_sha256(&plan).unwrap(), run().id);
-    let asked = Request { run: id.clone(), plan, plan_sha256: sha256, by: by.clone(), bypass: None };
-    assert!(permit.authorize(asked).await.unwrap().is_some(), "the run is allowed");
+    let (appliance, permit) = permitting(dir.path(), root).await;
+    let id = run().id;
+    assert!(permit.authorize(asked(&id)).await.unwrap().is_some(), "the run is allowed");
     let over = Run { state: RunState::Passed, sentence: "It is well.".to_owned(), ..run() };
-    permit.finished(Finished { run: over, by, blocks: 7, record_sha256: None }).await;
+    permit.finished(Finished { run: over, by: somebody(), blocks: 7, record_sha256: None }).await;
     // The run is in the book as if the meter were well, and the meter says what is wrong with it.
     let row = appliance.ledger(move |ledger, _key| ledger.run(&id)).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.sentence.as_str()), ("passed", "It is well."));
     let standing = appliance.meter().standing(None);
     assert!(standing.last == 0 && standing.sentence.contains("check the state partition"), "{standing:?}");
     assert!(appliance.meter().pending(1).is_err() && appliance.meter().acknowledge(0).is_err());
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_booked_is_not_authorised() {
+    let (dir, root) = booted("one");
+    let (appliance, permit) = permitting(dir.path(), root).await;
+    let refused = permit.authorize(asked("two\nlines")).await.unwrap_err();
+    assert!(refused.contains("control characters"), "{refused}");
+    let receipt = appliance.ledger(|ledger, _key| ledger.receipt("two\nlines")).await;
+    assert_eq!(receipt.map_err(|error: tbi_ledger::LedgerError| error.to_string()), Ok(None), "all or nothing");
+}
+
+#[tokio::test]
+async fn with_the_ledger_only_in_memory_a_run_is_authorised_only_without_enforcement() {
+    let (dir, root) = booted("one");
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let (appliance, permit) = permitting(&dir.path().join("file/state"), root).await;
+    assert!(permit.authorize(asked("20260131T235959Z")).await.unwrap().is_some(), "the developer envelope");
+    let settings = serde_json::from_value(json!({ "licence": { "enforce": true } })).unwrap();
+    let unkept = appliance.change_settings(NewSettings { based_on: 0, settings }).await;
+    assert!(unkept.is_err() && appliance.policy().enforce, "in force, but nowhere written down");
+    let refused = permit.authorize(asked("20260201T000000Z")).await.unwrap_err();
+    assert!(refused.contains("the disk cannot be written") && refused.contains("restart the box"), "{refused}");
+    let health = appliance.health().await;
+    let trail = health.components.iter().find(|part| part.name == "audit").unwrap();
+    assert!(trail.sentence.contains("kept in memory only"), "{trail:?}");
 }

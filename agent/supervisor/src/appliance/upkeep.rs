@@ -46,6 +46,7 @@ pub(crate) async fn keep_house(appliance: Arc<Appliance>, shutdown: Shutdown) {
 /// The sentence of the first thing that failed.
 pub(crate) async fn keep(appliance: &Appliance) -> Result<(), String> {
     let backups = appliance.state().join(BACKUPS);
+    appliance.settle_refusals().await;
     let done = appliance.ledger(move |ledger, key| {
         let now = Timestamp::now();
         ledger.checkpoint(key, now)?;

@@ -18,7 +18,7 @@ use tbi_bench::topology::Topology;
 use tokio::time::timeout;
 
 use super::appliance::{Appliance, AppliancePaths, Directories, Site};
-use super::authorize::{Authorizer, Developer, Finished, Request, plan_sha256};
+use super::authorize::{Authorizer, Developer, Finished, OpenPage, Request, plan_sha256};
 use super::desk::{DeskError, RunDesk};
 use super::place::PathLayer as _;
 use crate::appliance::seams::ChosenRouter;
@@ -166,7 +166,7 @@ fn a_workload_killed_during_a_run_ends_it_with_its_name() {
         let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/sleep 4717"))).await;
         let appliance = appliance(SOON, false);
         let desk = RunDesk::open(RUNS.into(), Arc::clone(&appliance), Arc::new(Developer)).unwrap();
-        let run = desk.start(&quick(), local()).unwrap();
+        let run = desk.start(&quick(), by("anna")).unwrap();
         assert!(matches!(desk.start(&quick(), local()), Err(DeskError::UnderWay { id }) if id == run.id));
         let mut watch = desk.watch(&run.id).unwrap();
         timeout(SOON, watch.wait_for(|run| run.state == RunState::Running)).await.unwrap().unwrap();
@@ -187,6 +187,7 @@ fn a_workload_killed_during_a_run_ends_it_with_its_name() {
         // What a new agent reads from the folders is what this one knew.
         let again = RunDesk::open(RUNS.into(), appliance, Arc::new(Developer)).unwrap();
         assert_eq!(again.get(&run.id), desk.get(&run.id));
+        assert_eq!((ended.actor.as_deref(), ended.source.as_deref()), (Some("anna"), Some("local")));
     });
 }
 
@@ -278,6 +279,10 @@ impl Authorizer for Ledger {
     fn finished(&self, finished: Finished) -> BoxFuture<'_, ()> {
         self.finished.lock().unwrap().push(finished);
         std::future::ready(()).boxed()
+    }
+
+    fn open_pages(&self) -> BoxFuture<'_, Vec<OpenPage>> {
+        std::future::ready(Vec::new()).boxed()
     }
 }
 

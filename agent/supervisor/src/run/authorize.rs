@@ -34,6 +34,20 @@ pub(crate) trait Authorizer: Send + Sync + 'static {
 
     /// A run is over; whoever keeps books of runs closes its page. It fails nobody.
     fn finished(&self, finished: Finished) -> BoxFuture<'_, ()>;
+
+    /// Pages that nobody closed. Without a run under way they are those of runs whose agent was killed.
+    fn open_pages(&self) -> BoxFuture<'_, Vec<OpenPage>>;
+}
+
+/// A run that began, and of which the book does not say how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OpenPage {
+    /// Id of the run.
+    pub id: String,
+    /// The plan's name.
+    pub name: String,
+    /// When it was allowed, RFC 3339.
+    pub started: String,
 }
 
 /// A run that is over.
@@ -63,6 +77,10 @@ impl Authorizer for Developer {
     fn finished(&self, finished: Finished) -> BoxFuture<'_, ()> {
         tracing::debug!(run = finished.run.id, blocks = finished.blocks, "no book here to keep");
         std::future::ready(()).boxed()
+    }
+
+    fn open_pages(&self) -> BoxFuture<'_, Vec<OpenPage>> {
+        std::future::ready(Vec::new()).boxed()
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tbi_api::access::By;
+use tbi_api::access::{By, LOCAL};
 use tbi_api::runs::{self, Run, RunState};
 use tbi_bench::plan::{Plan, PlanError, PlanFile, PlanFormat, Profile};
 use tbi_bench::preflight::{Bypass, ReasonError};
@@ -20,9 +20,9 @@ use tokio::sync::watch;
 
 use super::admission::Applicant;
 use super::appliance::Appliance;
-use super::authorize::{Authorizer, Finished};
+use super::authorize::{Authorizer, Finished, OpenPage};
 use super::clock::Clocks;
-use super::journal::{self, Journal, JournalError};
+use super::journal::{self, Journal, JournalError, Ordered};
 use super::progress::Sink;
 use super::{KeepError, Terms, close, id_of, keep, measure, record_of};
 
@@ -127,7 +127,10 @@ impl RunDesk {
         let id = id_of(started);
         let dir = self.inner.runs.join(&id);
         let text = serde_json::to_string_pretty(&plan).map_err(|error| DeskError::Keep { why: error.to_string() })?;
-        let journal = Journal::open(&dir, &text, journal::room(&plan)).map_err(|error| {
+        let ordered = Ordered { actor: by.actor.clone(), source: by.source.clone() };
+        let opened = Journal::open(&dir, &text, journal::room(&plan));
+        let kept = opened.and_then(|journal| journal.ordered(&ordered).map(|()| journal));
+        let journal = kept.map_err(|error| {
             // It holds nothing yet but what could not be written.
             let _best_effort = fs::remove_dir_all(&dir);
             DeskError::Keep { why: why(&error) }
@@ -140,6 +143,8 @@ impl RunDesk {
             ended: None,
             progress: None,
             sentence: String::new(),
+            actor: Some(ordered.actor),
+            source: Some(ordered.source),
         };
         let stop = Shutdown::new();
         book.runs.insert(id.clone(), watch::Sender::new(run.clone()));
@@ -156,6 +161,22 @@ impl RunDesk {
         // Its end is told by the guard, even when it panics; it ends with the campaign, which has deadlines everywhere.
         tokio::spawn(conduct(end, plan, journal, started, stop, applicant));
         Ok(run)
+    }
+
+    /// Closes the pages of runs whose agent was killed before it could: as their folders say. Call it before the first run begins.
+    pub(crate) async fn catch_up(&self) {
+        for page in self.inner.authorizer.open_pages().await {
+            let run = match self.get(&page.id) {
+                Some(run) if run.state.is_over() => run,
+                Some(_under_way) => continue,
+                None => without_a_record(&page),
+            };
+            tracing::warn!(run.id, ?run.state, "closed the page of a run that was cut off");
+            let record = self.inner.runs.join(&run.id).join("run.json");
+            let record_sha256 = sha256_of(record.clone()).await;
+            let blocks = tokio::task::spawn_blocking(move || blocks_in(&record)).await.ok().flatten().unwrap_or(0);
+            self.inner.authorizer.finished(Finished { run, by: the_agent(), blocks, record_sha256 }).await;
+        }
     }
 
     /// The first moment from now on whose id no run has.
@@ -294,6 +315,36 @@ async fn sha256_of(path: PathBuf) -> Option<String> {
     hashing.await.ok().flatten()
 }
 
+/// Who closes what others left open.
+fn the_agent() -> By {
+    By { actor: "agent".to_owned(), role: None, source: LOCAL.to_owned(), correlation_id: String::new() }
+}
+
+/// A run that began and has no folder, or one that cannot be read.
+fn without_a_record(page: &OpenPage) -> Run {
+    Run {
+        id: page.id.clone(),
+        name: page.name.clone(),
+        state: RunState::Interrupted,
+        started: page.started.clone(),
+        ended: Some(jiff::Timestamp::now().to_string()),
+        progress: None,
+        sentence: "The agent was killed during it, and no record of it can be read; order the run again.".to_owned(),
+        actor: None,
+        source: None,
+    }
+}
+
+/// How many blocks a record has.
+fn blocks_in(record: &Path) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Blocks {
+        blocks: Vec<serde::de::IgnoredAny>,
+    }
+    let file = std::io::BufReader::new(fs::File::open(record).ok()?);
+    serde_json::from_reader::<_, Blocks>(file).ok().map(|record| record.blocks.len() as u64)
+}
+
 /// What a journal's error means on an appliance, where nobody chooses folders.
 fn why(error: &JournalError) -> String {
     match error {
@@ -359,6 +410,7 @@ fn read(dir: &Path) -> Option<Run> {
         }
     };
     let state = state_of(words.status, words.verdict);
+    let ordered = Ordered::read(dir);
     Some(Run {
         id,
         name: words.plan.name,
@@ -367,5 +419,7 @@ fn read(dir: &Path) -> Option<Run> {
         ended: Some(words.ended),
         progress: None,
         sentence: sentence_of(state, words.reasons.first()),
+        actor: ordered.as_ref().map(|ordered| ordered.actor.clone()),
+        source: ordered.map(|ordered| ordered.source),
     })
 }

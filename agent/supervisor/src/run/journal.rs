@@ -1,4 +1,4 @@
-//! Where a run is kept while it runs: a folder with `plan.json`, `admission.json` (what let it begin), `blocks.jsonl` (one line per finished block, on disk before the next
+//! Where a run is kept while it runs: a folder with `plan.json`, on an appliance `ordered.json` (by whom), `admission.json` (what let it begin), `blocks.jsonl` (one line per finished block, on disk before the next
 //! begins), and at the end `run.json` and `report.html`.
 //!
 //! A run is never lost to a full disk: room for the final files is reserved at the start and given back just before they are written. The
@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
+use serde::{Deserialize, Serialize};
 use tbi_bench::campaign::{sequence, trials_of};
 use tbi_bench::plan::Plan;
 use tbi_bench::record::BlockRecord;
@@ -24,12 +25,30 @@ const ROOM_PER_SECOND: i64 = 1 << 10;
 
 /// What let the run begin.
 pub(crate) const ADMISSION: &str = "admission.json";
+/// Who ordered it.
+const ORDERED: &str = "ordered.json";
 
 /// Room that a plan's final files need.
 pub(crate) fn room(plan: &Plan) -> i64 {
     let trials: usize = sequence(plan).into_iter().map(|block| trials_of(plan, block).len()).sum();
     let seconds = plan.trial_length().duration().as_secs() + 2;
     LEAST_ROOM.saturating_add((trials as i64).saturating_mul(seconds as i64).saturating_mul(ROOM_PER_SECOND))
+}
+
+/// Who ordered a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ordered {
+    /// Account, or `local`.
+    pub actor: String,
+    /// Address, or `local`.
+    pub source: String,
+}
+
+impl Ordered {
+    /// What a folder says; runs of before say nothing.
+    pub(crate) fn read(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.join(ORDERED)).ok()?).ok()
+    }
 }
 
 /// The folder of one run.
@@ -89,7 +108,7 @@ impl Journal {
         {
             return Err(JournalError::InUse { dir: dir.to_owned() });
         }
-        for name in ["run.json", "report.html", "blocks.jsonl", ADMISSION] {
+        for name in ["run.json", "report.html", "blocks.jsonl", ORDERED, ADMISSION] {
             let old = dir.join(name);
             if old.exists() {
                 fs::rename(&old, dir.join(format!("{name}.old"))).map_err(JournalError::at(&old))?;
@@ -108,6 +127,16 @@ impl Journal {
     /// The folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Keeps who ordered the run.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn ordered(&self, ordered: &Ordered) -> Result<(), JournalError> {
+        let path = self.dir.join(ORDERED);
+        let json = serde_json::to_vec_pretty(ordered).map_err(|error| JournalError::at(&path)(error.into()))?;
+        replace(&path, &json)
     }
 
     /// Keeps what let the run begin.

@@ -129,6 +129,18 @@ impl Systemd {
         }
     }
 
+    /// Starts a unit and does not wait for what becomes of it; one that is starting or running goes on.
+    ///
+    /// # Errors
+    /// [`SystemdError`] when systemd does not take the order.
+    pub(crate) async fn start(&self, unit: &str) -> Result<(), SystemdError> {
+        let manager = self.manager().await?;
+        // A unit that failed often in a short time would be refused.
+        let _never_failed = manager.reset_failed_unit(unit).await;
+        let started = manager.start_unit(unit, "replace").await;
+        started.map(|_job| ()).map_err(|error| SystemdError::of(&error, &format!("start {unit}"), unit))
+    }
+
     /// Memory of a unit's control group, bytes; `None` when it does not run or is not accounted.
     pub(crate) async fn memory(&self, unit: &str) -> Option<u64> {
         let Bus::Up(connection) = self.bus.borrow().clone() else { return None };

@@ -458,6 +458,12 @@ fn oneshot_units_end_well_or_with_a_sentence() {
         }
         let error = systemd.oneshot("tbi-slow.service", Duration::from_millis(100)).await.unwrap_err().to_string();
         assert!(error.contains("it has not ended after"), "{error}");
+        // Started and not waited for; ordered again while it runs, it goes on.
+        for _ in 0..2 {
+            systemd.start("tbi-slow.service").await.unwrap();
+        }
+        let missing = systemd.start("tbi-none.service").await;
+        assert_eq!(missing, Err(SystemdError::Missing { unit: "tbi-none.service".to_owned() }));
         let missing = systemd.oneshot("tbi-none.service", SOON).await;
         assert_eq!(missing, Err(SystemdError::Missing { unit: "tbi-none.service".to_owned() }));
     });

@@ -1,7 +1,5 @@
-//! Whether what an endpoint answers can be true. Pure. The agent forgets what is acknowledged, so an answer that claims too much would lose
+//! Whether what an endpoint answers can be true: the rule at [`Accepted`]. Pure. The agent forgets what is acknowledged, so an answer that claims too much would lose
 //! ticks, and one that takes nothing would be asked for ever.
-
-use std::ops::RangeInclusive;
 
 use tbi_api::usage::{Accepted, Tick};
 
@@ -39,20 +37,6 @@ pub(super) fn through(acknowledged: u64, sent: &[Tick], accepted: Accepted) -> R
     }
 }
 
-/// Numbers that are missing between `acknowledged` and the first tick: lines of the spool that were damaged after they were confirmed.
-pub(super) fn gap_before(acknowledged: u64, ticks: &[Tick]) -> Option<RangeInclusive<u64>> {
-    let first = ticks.first()?.client_seq;
-    let expected = acknowledged.saturating_add(1);
-    (first > expected).then(|| expected..=first - 1)
-}
-
-/// How many of the ticks follow each other. What lies behind a gap goes in a report of its own, so that an endpoint that refuses gaps has
-/// everything before it.
-pub(super) fn unbroken(ticks: &[Tick]) -> usize {
-    let follows = |pair: &&[Tick]| pair[1].client_seq == pair[0].client_seq.saturating_add(1);
-    ticks.len().min(1 + ticks.windows(2).take_while(follows).count())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,27 +65,23 @@ mod tests {
         assert_eq!(say(0), Err(Contradiction::Below { through: 0, acknowledged: 3 }));
     }
 
+    /// A report that was cut off before its answer came leaves the endpoint with more than the next, smaller report brings. It speaks of that
+    /// report all the same, so the box goes on, report by report.
+    #[test]
+    fn an_endpoint_that_has_more_than_was_sent_says_the_last_that_was_sent() {
+        let sent = ticks(&[4, 5]);
+        assert_eq!(through(3, &sent, Accepted { through: 5 }), Ok(5));
+        assert_eq!(
+            through(3, &sent, Accepted { through: 6 }),
+            Err(Contradiction::Beyond { through: 6, sent: 5 }),
+            "ticks that were not sent are not acknowledged"
+        );
+    }
+
     #[test]
     fn an_answer_behind_a_gap_takes_nothing() {
         let sent = ticks(&[8, 9]);
         let none = Err(Contradiction::Nothing { first: 8, sent: 9 });
         assert_eq!(through(3, &sent, Accepted { through: 7 }), none);
-    }
-
-    #[test]
-    fn missing_numbers_are_seen() {
-        assert_eq!(gap_before(3, &ticks(&[4, 5, 6])), None);
-        assert_eq!(gap_before(3, &ticks(&[5, 6])), Some(4..=4));
-        assert_eq!(gap_before(3, &ticks(&[8])), Some(4..=7));
-        // Another report has acknowledged in between, or nothing is there.
-        assert_eq!(gap_before(3, &ticks(&[2, 3])), None);
-        assert_eq!(gap_before(3, &[]), None);
-    }
-
-    #[test]
-    fn a_report_ends_before_a_gap() {
-        for (numbers, unbroken_ones) in [(&[4, 5, 6][..], 3), (&[4, 6, 7], 1), (&[4, 5, 9], 2), (&[9], 1), (&[], 0)] {
-            assert_eq!(unbroken(&ticks(numbers)), unbroken_ones, "{numbers:?}");
-        }
     }
 }

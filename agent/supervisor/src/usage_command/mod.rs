@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tbi_api::settings::Snapshot;
-use tbi_api::usage::{Accepted, Report, Usage};
+use tbi_api::usage::{Accepted, LOST, Report, Usage};
 use tbi_daemon::{ClientError, UnixClient};
 
 use self::check::Contradiction;
@@ -142,22 +142,15 @@ impl ReportArgs {
         }
         carried.through = standing.acknowledged;
         while carried.reports < self.batches {
-            let mut report: Report = agent.get_json(&format!("/v1/usage/pending?limit={}", self.batch)).await?;
-            report.ticks.truncate(check::unbroken(&report.ticks));
+            let report: Report = agent.get_json(&format!("/v1/usage/pending?limit={}", self.batch)).await?;
             let Some(last) = report.ticks.last() else {
                 return Ok(if carried.reports == 0 { End::NothingToDo } else { End::Done });
             };
-            if let Some(gap) = check::gap_before(carried.through, &report.ticks) {
-                let (from, to) = gap.into_inner();
-                // Unless another report has brought them meanwhile.
-                let standing: Usage = agent.get_json("/v1/usage").await?;
-                if standing.acknowledged < to {
-                    progress(format_args!(
-                        "Ticks {from} to {to} cannot be read on this box any more and are left out."
-                    ));
-                }
-            }
             progress(format_args!("Reporting {} ticks, the last is {}.", report.ticks.len(), last.client_seq));
+            let lost = report.ticks.iter().filter(|tick| tick.kind == LOST).count();
+            if lost > 0 {
+                progress(format_args!("{lost} of them were damaged on this box and are reported as lost."));
+            }
             let accepted = poster.post(&report).await?;
             let through = check::through(carried.through, &report.ticks, accepted)
                 .map_err(|source| ReportError::Contradiction { authority: endpoint.authority(), source })?;

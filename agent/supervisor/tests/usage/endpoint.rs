@@ -1,5 +1,5 @@
 //! The reference endpoint of usage reports, as a vendor would run one: HTTPS with a certificate of its own authority; takes each number of a
-//! box once, and no number before the one below it. It can be told to misbehave. What it got is in memory; it outlives who reports to it.
+//! box once, and no number before the one below it; a lost tick takes its number, unless it has the number already. It can be told to misbehave. What it got is in memory; it outlives who reports to it.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +16,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
-use tbi_api::usage::{Report, Tick};
+use tbi_api::usage::{LOST, Report, Tick};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -33,6 +33,8 @@ pub(crate) enum Manner {
     /// As it should.
     #[default]
     Right,
+    /// Takes the first tick of each report and leaves the others.
+    TakesOne,
     /// Answers this, having stored nothing.
     Says(u16, &'static str),
     /// Answers this many bytes, having stored nothing.
@@ -166,13 +168,16 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<
     shared.points.pass("report arrived");
     let manner = shared.manner.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match manner {
-        Manner::Right | Manner::Cuts(When::AfterStoring) => {}
+        Manner::Right | Manner::TakesOne | Manner::Cuts(When::AfterStoring) => {}
         Manner::Says(status, text) => return Ok(reply(status, "application/json", text.to_owned())),
         Manner::Floods(bytes) => return Ok(reply(200, "application/json", " ".repeat(bytes))),
         Manner::Hangs => std::future::pending().await,
         Manner::Cuts(When::BeforeStoring) => return Err("cut".to_owned()),
     }
-    let report = serde_json::from_slice::<Report>(&body).map_err(|error| error.to_string());
+    let mut report = serde_json::from_slice::<Report>(&body).map_err(|error| error.to_string());
+    if let (Ok(report), Manner::TakesOne) = (&mut report, &manner) {
+        report.ticks.truncate(1);
+    }
     let taken = match report {
         Ok(report) if right => shared.book.lock().unwrap_or_else(PoisonError::into_inner).take(report),
         Ok(_) => Err((StatusCode::NOT_FOUND, "reports are posted to /api/usage/report".to_owned())),
@@ -215,7 +220,12 @@ impl Book {
                 return conflict(format!("tick {next} is missing before {number}"));
             } else if number == next {
                 new.push(tick);
-            } else if usize::try_from(number).ok().and_then(|at| had.get(at.checked_sub(1)?)) == Some(&tick) {
+            } else if usize::try_from(number)
+                .ok()
+                .and_then(|at| had.get(at.checked_sub(1)?))
+                .is_some_and(|known| *known == tick || tick.kind == LOST)
+            {
+                // Lost on the box, and here all the same: the answer to the first report was lost, too.
                 duplicates += 1;
             } else {
                 return conflict(format!("tick {number} was another one before"));

@@ -232,6 +232,25 @@ fn an_agent_that_is_not_there() {
 }
 
 #[test]
+fn a_report_on_demand_without_systemd_is_a_clear_problem() {
+    let papers = Papers::new("127.0.0.1", |_| {});
+    let mut world = World::unconfigured(&papers, 1);
+    let order = |world: &World| {
+        world.ask(async |_, socket| {
+            let socket = socket.with_timeout(SOON);
+            socket.post_json::<_, serde_json::Value>("/v1/usage/report", &serde_json::json!({})).await.unwrap_err()
+        })
+    };
+    assert_eq!(order(&world).code(), Some("no-usage-endpoint"));
+    let url = world.endpoint.url();
+    world.report_to(&url, &papers.ca_pem);
+    let refused = order(&world);
+    assert_eq!(refused.code(), Some("cannot-report"));
+    assert!(refused.to_string().contains("systemd cannot be asked"), "{refused}");
+    world.report(&[]).assert(0, &["Reported 1 ticks"]);
+}
+
+#[test]
 fn two_reports_at_once() {
     let world = World::new(20);
     let start = || world.program(&[]).spawn().unwrap();
@@ -243,23 +262,69 @@ fn two_reports_at_once() {
     world.assert_all_is_there_once();
 }
 
-/// The endpoint decides what a number is that the box cannot give any more; everything before it is there.
+/// The endpoint refuses gaps; the damaged tick takes its number and counts nothing, and everything else is there once.
 #[test]
-fn a_damaged_line_of_the_spool() {
-    let mut world = World::new(5);
+fn a_damaged_line_of_the_spool_does_not_stop_the_report() {
+    for damaged_while_the_agent_runs in [false, true] {
+        let mut world = World::new(5);
+        if !damaged_while_the_agent_runs {
+            world.stop_agent();
+        }
+        let file = fs::read_dir(world.spool()).unwrap().map(|entry| entry.unwrap().path());
+        let file = file.into_iter().find(|path| path.extension().is_some_and(|it| it == "log")).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let damaged = text.lines().nth(3).unwrap().replace("\"run-4\"", "\"run-9\"");
+        fs::write(&file, text.replace("\"run-4\"", "\"run-9\"")).unwrap();
+        if !damaged_while_the_agent_runs {
+            world.start_agent();
+            assert!(world.part("usage").sentence.contains("1 usage ticks cannot be read any more"));
+            let standing = world.standing();
+            assert_eq!((standing.lost, standing.set_aside, standing.last), (1, 1, 5));
+            assert!(world.metrics().contains("tbi_agent_usage_ticks_lost 1\n"), "{}", world.metrics());
+        }
+        world.lose(4);
+        let said = world.report(&[]);
+        said.assert(0, &["Reported 5 ticks in 3 reports", "the endpoint has everything"]);
+        said.assert(0, &["1 of them were damaged on this box and are reported as lost"]);
+        world.assert_all_is_there_once();
+        assert_eq!(fs::read_to_string(world.spool().join("damaged.log")).unwrap(), damaged + "\n");
+        // The endpoint knows it, so the box is well again; that there was something stays.
+        assert_eq!(world.part("usage").sentence, "");
+        assert!(world.metrics().contains("tbi_agent_usage_lines_set_aside_total 1\n"), "{}", world.metrics());
+        // Numbers go on, also when the endpoint is asked again with what it has.
+        world.stop_agent();
+        fs::remove_file(world.spool().join("acknowledged")).unwrap();
+        world.count(2);
+        world.start_agent();
+        world.report(&[]).assert(0, &["the endpoint has everything"]);
+        world.assert_all_is_there_once();
+        assert_eq!(world.endpoint.book().duplicates, 5);
+    }
+}
+
+/// The report was sent whole, its answer was lost, and then a line of it was damaged: the endpoint keeps what it has.
+#[test]
+fn a_line_that_is_damaged_after_the_endpoint_has_it() {
+    let mut world = World::new(3);
+    world.endpoint.behave(Manner::Cuts(When::AfterStoring));
+    world.report(&[]).assert(2, &["ended before its answer"]);
     world.stop_agent();
-    let file = fs::read_dir(world.spool()).unwrap().map(|entry| entry.unwrap().path());
-    let file = file.into_iter().find(|path| path.extension().is_some_and(|it| it == "log")).unwrap();
-    let text = fs::read_to_string(&file).unwrap();
-    assert!(text.contains("\"run-4\""));
-    fs::write(&file, text.replace("\"run-4\"", "\"run-9\"")).unwrap();
+    let file = world.spool().join("ticks-00000000000000000001.log");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("\"run-2\"", "\"run-9\"")).unwrap();
     world.start_agent();
-    let said = world.report(&[]);
-    said.assert(1, &["refused the report with status 409", "tick 4 is missing before 5"]);
-    said.assert(1, &["Ticks 4 to 4 cannot be read on this box any more"]);
-    said.assert(1, &["The meter: 1 lines of the usage spool cannot be read"]);
-    world.assert_is_there(3);
-    assert_eq!(world.standing().acknowledged, 3);
+    world.endpoint.behave(Manner::Right);
+    world.report(&[]).assert(0, &["the endpoint has everything"]);
+    world.assert_all_is_there_once();
+    assert_eq!(world.endpoint.book().duplicates, 2);
+}
+
+#[test]
+fn an_endpoint_that_takes_only_the_beginning_of_each_report() {
+    let world = World::new(4);
+    world.endpoint.behave(Manner::TakesOne);
+    world.report(&[]).assert(0, &["Reported 4 ticks in 4 reports", "the endpoint has everything"]);
+    world.assert_all_is_there_once();
+    assert_eq!(world.endpoint.book().duplicates, 0, "what was not taken was not stored");
 }
 
 #[test]

@@ -9,9 +9,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tbi_api::client::AgentClient;
+use tbi_api::health::Component;
 use tbi_api::settings::{Change, Settings, Usage};
 use tbi_daemon::UnixClient;
-use tbi_ledger::spool::{Limits, NewTick, Spool};
+use tbi_ledger::spool::{LOST, Limits, NewTick, Spool};
 use tempfile::TempDir;
 
 use super::SOON;
@@ -129,6 +130,22 @@ impl World {
 
     pub(crate) fn report(&self, options: &[&str]) -> Said {
         Said::of(&self.program(options).output().unwrap())
+    }
+
+    /// A tick that was counted cannot be read any more: what is reported in its place.
+    pub(crate) fn lose(&mut self, number: usize) {
+        let before = self.made[number - 2].when;
+        let (kind, nothing) = (LOST.to_owned(), String::new());
+        self.made[number - 1] = NewTick { when: before, kind, run: nothing.clone(), unit: nothing, quantity: 0 };
+    }
+
+    pub(crate) fn part(&self, name: &str) -> Component {
+        let health = self.ask(async |agent, _| agent.health().await.unwrap());
+        health.components.into_iter().find(|part| part.name == name).unwrap()
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        self.ask(async |_, socket| socket.get_text("/metrics").await.unwrap())
     }
 
     pub(crate) fn standing(&self) -> tbi_api::usage::Usage {

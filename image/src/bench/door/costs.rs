@@ -19,6 +19,8 @@ const ADDED_P99_US: f64 = 5_000.0;
 pub(super) const PROMISED: [(&str, f64, f64); 2] = [("p50", 0.5, ADDED_P50_US), ("p99", 0.99, ADDED_P99_US)];
 /// Streams of a connection under a fixed rate: more than are ever open at once, so that no request is held back.
 pub(super) const OPEN_STREAMS: u32 = 100;
+/// Clients of half load: enough that each sends less often than every 20 ms.
+const HALF_LOAD_CONNECTIONS: u32 = 400;
 
 const H1: &str = "door h1 request, 50x1";
 const H2: &str = "door h2 request, 50x10";
@@ -29,11 +31,11 @@ pub(super) const ALL: [Measurement; 4] = [
     Measurement { name: H2, measure: |stage| beside_nginx(stage, H2, Protocol::H2, 10) },
     Measurement {
         name: "door h1 added latency at half load",
-        measure: |stage| at_half_load(stage, "door h1 added latency at half load", Protocol::H1, 1),
+        measure: |stage| at_half_load(stage, "door h1 added latency at half load", Protocol::H1),
     },
     Measurement {
         name: "door h2 added latency at half load",
-        measure: |stage| at_half_load(stage, "door h2 added latency at half load", Protocol::H2, 10),
+        measure: |stage| at_half_load(stage, "door h2 added latency at half load", Protocol::H2),
     },
 ];
 
@@ -62,9 +64,11 @@ fn per_core(stage: &Stage, load: &Load, server: u32) -> Result<f64> {
     Ok(requests as f64 * 1e6 / used as f64)
 }
 
-fn at_half_load(stage: &mut Stage, name: &str, protocol: Protocol, streams: u32) -> Result<Vec<Row>> {
-    let closed = constant(stage, protocol, streams);
-    let maximum = closed.closed(stage.time)? as f64 / stage.time.as_secs_f64();
+/// The maximum is that of the same tool with the same connections, one request in flight on each, as at half of it: with ten in flight both ends
+/// read and write for ten at once, and half of what they reach then is more than they can do for clients that ask one by one.
+fn at_half_load(stage: &mut Stage, name: &str, protocol: Protocol) -> Result<Vec<Row>> {
+    let closed = Load { connections: HALF_LOAD_CONNECTIONS, ..constant(stage, protocol, 1) };
+    let maximum = closed.closed_by_h2load(stage.time)? as f64 / stage.time.as_secs_f64();
     let streams = if protocol == Protocol::H1 { 1 } else { OPEN_STREAMS };
     added(stage, name, &Load { streams, ..closed }, &["/v1/constant"], maximum / 2.0, &PROMISED)
 }

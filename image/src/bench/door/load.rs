@@ -1,7 +1,9 @@
 //! The load tools nobody here wrote: wrk for HTTP/1.1 as fast as it goes, h2load for HTTP/2, for every fixed rate and for many connections.
 //!
 //! A fixed rate is meant to be offered whatever comes back (open loop), from many clients with few requests a second each: one every 20 ms or
-//! less often, because h2load's clock ticks every 10 ms and would send bursts at higher rates. Over HTTP/2 a client has streams enough never
+//! less often, because h2load's clock ticks every 10 ms and would send bursts at higher rates. Each client sends by a clock of its own that
+//! begins with its connection, so connections are made one after another: made at once, all would send in the same moment, and the answer
+//! times would be those of a queue that the tool itself made. Over HTTP/2 a client has streams enough never
 //! to wait. Over HTTP/1.1, which is also how the daemon's socket is asked, it has one request in flight, and one that is due while an answer
 //! is slower than 20 ms goes out late, with a delay that no answer time shows. A run in which one in twenty was not sent at all is an error,
 //! not a figure. Every answer other than 2xx is an error, unless the caller wants to count them.
@@ -21,7 +23,9 @@ use crate::bench::wait;
 
 /// Most requests a second of one client.
 const CLIENT_RATE: f64 = 50.0;
-/// Requests before anything counts: handshakes and first connections to the daemon.
+/// From one connection of a fixed rate to the next. Shares no factor with the periods in which clients send, so these begin everywhere in them.
+const APART: Duration = Duration::from_millis(7);
+/// With all connections open, before anything counts: first connections to the daemon. And after, so that nobody ends before the others.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Share of the offered requests that must have been sent.
 const OFFERED: f64 = 0.95;
@@ -90,12 +94,17 @@ impl Load {
     pub(super) fn closed(&self, time: Duration) -> Result<u64> {
         let answers = match (self.protocol, &self.target) {
             (Protocol::H1, Target::Tls { .. }) => self.wrk(time)?,
-            _ => self.h2load(&["-D".to_owned(), seconds(time)])?,
+            _ => return self.closed_by_h2load(time),
         };
         if answers.good == 0 || answers.good < answers.requests {
             bail!("{} of {} answers were other than 2xx", answers.requests - answers.good, answers.requests);
         }
         Ok(answers.good)
+    }
+
+    /// The same, also over HTTP/1.1 by the tool that sends at fixed rates.
+    pub(super) fn closed_by_h2load(&self, time: Duration) -> Result<u64> {
+        Ok(self.h2load(&["-D".to_owned(), seconds(time)])?.good)
     }
 
     /// `rate` requests per second for `time`, from as many clients as it takes; their answer times.
@@ -109,16 +118,20 @@ impl Load {
             }
             _ => {}
         }
+        let each = rate / f64::from(clients);
+        let begins = APART * clients + WARM_UP;
+        let requests = ((begins + time + WARM_UP).as_secs_f64() * each).ceil() as u32;
         let words = [
-            format!("--rps={}", rate / f64::from(clients)),
-            format!("--warm-up-time={}", seconds(WARM_UP)),
+            format!("--rps={each}"),
+            "--rate=1".to_owned(),
+            format!("--rate-period={}ms", APART.as_millis()),
             format!("--log-file={}", log.display()),
-            "-D".to_owned(),
-            seconds(time),
+            "-n".to_owned(),
+            (requests * clients).to_string(),
         ];
         load.h2load(&words)?;
         let text = fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
-        let times = times(&text)?;
+        let times = times(&text, begins, time)?;
         let offered = rate * time.as_secs_f64();
         if (times.0.len() as f64) < offered * OFFERED {
             bail!("{} of {offered:.0} requests were sent in time; the machine cannot offer this rate", times.0.len());
@@ -230,7 +243,8 @@ impl Drop for Running {
     }
 }
 
-/// A program on the client core, with as many descriptors as the machine gives; the kernel ends it when we die.
+/// A program on the client core, with as many descriptors as the machine gives; the kernel ends it when we die. It gives way to the daemon with
+/// which it shares the core: else an answer waits for as long as the scheduler lets the tool go on, which is the tool's time and not the door's.
 fn pinned(program: &str) -> Vec<String> {
     let raised = "ulimit -Sn hard; exec \"$@\"";
     [
@@ -242,6 +256,7 @@ fn pinned(program: &str) -> Vec<String> {
         "-c",
         raised,
         "bash",
+        "nice",
         "taskset",
         "--cpu-list",
         CLIENT_CORE,
@@ -277,17 +292,24 @@ fn wrk_answers(said: &str) -> Option<Answers> {
     Some(Answers { requests, good: requests.saturating_sub(bad + broken) })
 }
 
-/// Lines of h2load's log: start, status and µs to the end of the answer, between tabs.
-fn times(log: &str) -> Result<Times> {
-    let mut times = Vec::new();
+/// Lines of h2load's log: start (µs), status and µs to the end of the answer, between tabs, by the end of the answer. What began within `time`
+/// from `begins` after the first request counts; every request must have succeeded.
+fn times(log: &str, begins: Duration, time: Duration) -> Result<Times> {
+    let mut requests: Vec<(u64, u64)> = Vec::new();
     for line in log.lines() {
-        let mut fields = line.split('\t').skip(1);
+        let mut fields = line.split('\t');
+        let start = fields.next().and_then(|us| us.parse().ok());
         let (status, us) = (fields.next(), fields.next().and_then(|us| us.parse().ok()));
-        match (status, us) {
-            (Some("200"), Some(us)) => times.push(us),
+        match (start, status, us) {
+            (Some(start), Some("200"), Some(us)) => requests.push((start, us)),
             _ => bail!("h2load logged a request that did not succeed: {line}"),
         }
     }
+    let first = requests.iter().map(|(start, _us)| *start).min().unwrap_or(0);
+    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let counts = first + us(begins)..first + us(begins + time);
+    let mut times: Vec<u64> =
+        requests.into_iter().filter(|(start, _us)| counts.contains(start)).map(|(_start, us)| us).collect();
     times.sort_unstable();
     Ok(Times(times))
 }
@@ -312,13 +334,16 @@ mod tests {
 
     #[test]
     fn a_log_gives_quantiles_and_a_failed_request_none() {
-        let log: String = (1..=100).rev().map(|us| format!("1700000000000000\t200\t{us}\n")).collect();
-        let times = times(&log).unwrap();
+        let (begins, time) = (Duration::from_secs(1), Duration::from_secs(1));
+        let counted = (1..=100).rev().map(|us| format!("{}\t200\t{us}\n", 1_700_000_001_000_000_u64 + us));
+        let others = ["1700000000000000\t200\t7777\n", "1700000002000000\t200\t8888\n"].map(str::to_owned);
+        let log: String = counted.chain(others).collect();
+        let times = times(&log, begins, time).unwrap();
         assert_eq!(
             (times.quantile(0.5), times.quantile(0.99), times.quantile(1.0)),
             (Some(50.0), Some(99.0), Some(100.0))
         );
-        assert!(super::times("1700000000000000\t503\t12\n").is_err());
-        assert!(super::times("1700000000000000\t-1\t12\n").is_err());
+        assert!(super::times("1700000000000000\t503\t12\n", begins, time).is_err());
+        assert!(super::times("1700000000000000\t-1\t12\n", begins, time).is_err());
     }
 }

@@ -6,7 +6,7 @@ mod machine;
 mod options;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,8 +25,8 @@ use machine::{Goal, Helper, Machine};
 use options::{Firmware, Forward, Vm};
 
 /// Where the dashboard and, in the debug variant, the agent's API listen in the machine.
-const DASHBOARD: Forward = Forward { name: "dashboard", host: 8443, guest: 443 };
-const API: Forward = Forward { name: "agent's API", host: 8440, guest: 8440 };
+const DASHBOARD: Forward = Forward { name: "dashboard", host: 8443, guest: 443, udp: true };
+const API: Forward = Forward { name: "agent's API", host: 8440, guest: 8440, udp: false };
 /// Ports tried after the wanted one is taken.
 const PORTS_TRIED: u16 = 100;
 
@@ -244,7 +244,10 @@ fn swtpm(tools: &Tools, home: &Path, sockets: &Sockets) -> Result<std::process::
 }
 
 fn free_port(wanted: u16) -> Result<u16> {
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let free = |port: &u16| {
+        let here = (Ipv4Addr::LOCALHOST, *port);
+        TcpListener::bind(here).is_ok() && UdpSocket::bind(here).is_ok()
+    };
     let last = wanted.saturating_add(PORTS_TRIED);
     (wanted..last).find(free).with_context(|| format!("no port from {wanted} to {last} is free on loopback"))
 }

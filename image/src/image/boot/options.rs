@@ -23,6 +23,16 @@ pub(super) struct Forward {
     pub(super) host: u16,
     /// In the machine.
     pub(super) guest: u16,
+    /// UDP as well as TCP.
+    pub(super) udp: bool,
+}
+
+impl Forward {
+    /// Words of QEMU's `user` network that lead `port` here to the machine.
+    fn words(&self, port: u16) -> String {
+        let word = |transport: &str| format!(",hostfwd={transport}:127.0.0.1:{port}-:{}", self.guest);
+        if self.udp { word("tcp") + &word("udp") } else { word("tcp") }
+    }
 }
 
 /// How it starts.
@@ -73,8 +83,7 @@ pub(super) fn arguments(vm: &Vm<'_>) -> Vec<String> {
     }
     add(&["-drive", &format!("if=none,id=disk,format=qcow2,discard=unmap,file={}", escaped(vm.disk))]);
     add(&["-device", "virtio-blk-pci,drive=disk,serial=tbi,bootindex=1"]);
-    let forwards: String =
-        vm.forwards.iter().map(|(forward, port)| format!(",hostfwd=tcp:127.0.0.1:{port}-:{}", forward.guest)).collect();
+    let forwards: String = vm.forwards.iter().map(|(forward, port)| forward.words(*port)).collect();
     add(&["-netdev", &format!("user,id=management{forwards}")]);
     add(&["-device", &format!("virtio-net-pci,netdev=management,mac={MANAGEMENT_MAC}")]);
     if let Some(wire) = &vm.trunk {
@@ -141,7 +150,10 @@ mod tests {
             trunk: None,
             debug_port: None,
             control: Path::new("/t/control.sock"),
-            forwards: &[(Forward { name: "dashboard", host: 8443, guest: 443 }, 9000)],
+            forwards: &[
+                (Forward { name: "dashboard", host: 8443, guest: 443, udp: true }, 9000),
+                (Forward { name: "API", host: 8440, guest: 8440, udp: false }, 8440),
+            ],
             screen: None,
             snapshot: false,
         }
@@ -150,7 +162,8 @@ mod tests {
     #[test]
     fn only_loopback_is_forwarded_and_paths_may_hold_commas() {
         let line = arguments(&vm()).join(" ");
-        assert!(line.contains("hostfwd=tcp:127.0.0.1:9000-:443"), "{line}");
+        assert!(line.contains("hostfwd=tcp:127.0.0.1:9000-:443,hostfwd=udp:127.0.0.1:9000-:443"), "{line}");
+        assert!(line.contains("hostfwd=tcp:127.0.0.1:8440-:8440") && !line.contains("udp:127.0.0.1:8440"), "{line}");
         assert!(line.contains("file=/t/a,,b/disk.qcow2"), "{line}");
         assert!(line.contains("-accel tcg,thread=multi") && line.contains("-display none"), "{line}");
         assert!(

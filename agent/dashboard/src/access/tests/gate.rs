@@ -15,8 +15,12 @@ async fn at_exactly_the_limit_of_the_address_nobody_is_refused_and_one_above_is(
     for left in [4, 3, 2, 1, 0] {
         let caller = this.admit(&public, &ask("GET", "/x")).await.unwrap();
         assert_eq!(caller.account, None);
-        assert_eq!(caller.answer_headers["x-ratelimit-limit"], "5");
-        assert_eq!(caller.answer_headers["x-ratelimit-remaining"], left.to_string());
+        let mut headers = HeaderMap::new();
+        caller.standing.put_into(&mut headers);
+        assert_eq!(
+            (&headers["x-ratelimit-limit"], &headers["x-ratelimit-remaining"]),
+            (&"5".parse().unwrap(), &left.into())
+        );
     }
     let refused = this.admit(&public, &ask("GET", "/x")).await.unwrap_err();
     assert_eq!((refused.status.as_u16(), refused.code), (429, "rate-limited"));
@@ -132,4 +136,53 @@ async fn a_route_without_the_gate_is_closed() {
     *request.headers_mut() = asked.headers;
     let response = TowerToHyperService::new(this.router.clone()).call(request).await.unwrap();
     assert_eq!(response.status(), 500);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_told_for_the_audit_chain_and_told_again_after_a_failure() {
+    let this = TestBox::new().await;
+    let browser = Browser::log_in(&this, "olaf").await;
+    let administrators = Claims { public: false, roles: vec![Role::Administrator], step_up: false };
+    for _twice in 0..2 {
+        let refused = this.admit(&administrators, &browser.dress(ask("GET", "/x"))).await.unwrap_err();
+        assert_eq!(refused.code, "not-permitted");
+    }
+    let mut strange = browser.clone();
+    strange.csrf = Some("x".to_owned());
+    assert_eq!(this.admit(&anybody_known(), &strange.dress(ask("POST", "/x"))).await.unwrap_err().code, "csrf");
+    let mut forged = browser.clone();
+    forged.cookies.insert("__Host-tbi-session".to_owned(), "A".repeat(87));
+    let invented = ask("GET", "/x").bearer(&format!("tbi_aaaaaaaa_{}", "a".repeat(52)));
+    for forgery in [forged.dress(ask("GET", "/x")), invented] {
+        assert_eq!(this.admit(&anybody_known(), &forgery).await.unwrap_err().code, "not-authenticated");
+    }
+    this.clock.pass(Duration::from_secs(13 * 3600));
+    let ended = this.admit(&anybody_known(), &browser.dress(ask("GET", "/x"))).await.unwrap_err();
+    assert_eq!(ended.code, "not-authenticated");
+    // Nobody who merely is not logged in is reported.
+    assert_eq!(this.admit(&anybody_known(), &ask("GET", "/x")).await.unwrap_err().code, "not-authenticated");
+
+    this.down(true);
+    this.access.tell_refusals().await;
+    this.down(false);
+    assert!(lock(&this.memory.rows).refusals.is_empty());
+    this.access.tell_refusals().await;
+    let mut told: Vec<_> = lock(&this.memory.rows)
+        .refusals
+        .drain(..)
+        .map(|refusal| (refusal.kind.as_str(), refusal.account, refusal.source, refusal.count))
+        .collect();
+    told.sort();
+    let of = |kind, account: &str, count| (kind, account.to_owned(), "192.0.2.1".to_owned(), count);
+    assert_eq!(
+        told,
+        [
+            of("csrf", "olaf", 1),
+            of("expired_credentials", "anonymous", 1),
+            of("forged_credentials", "anonymous", 2),
+            of("not_permitted", "olaf", 2),
+        ]
+    );
+    this.access.tell_refusals().await;
+    assert!(lock(&this.memory.rows).refusals.is_empty(), "once");
 }

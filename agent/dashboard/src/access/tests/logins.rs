@@ -186,7 +186,7 @@ async fn a_weakly_hashed_password_is_hashed_anew_at_login() {
         stronger,
     );
     let access = access.unwrap();
-    let this = TestBox { router: routes(Arc::clone(&access)), access, ..this };
+    let this = TestBox { router: routes(Arc::clone(&access), Arc::clone(&this.certificates)), access, ..this };
     let stored = |this: &TestBox| {
         let rows = lock(&this.memory.rows);
         let secrets = &rows.accounts[&"olaf".parse().unwrap()];

@@ -10,8 +10,8 @@ use http::StatusCode;
 use jiff::Timestamp;
 use tbi_api::access::{
     Account, AccountChange, AccountName, AuditNote, By, Certificate, Digest, KnownCertificate, KnownSession,
-    KnownToken, NewAccount, NewCertificate, NewSession, NewToken, Role, SecondFactorChange, Secrets, Session,
-    SessionChange, Token, TokenId, TotpStep, Used,
+    KnownToken, NewAccount, NewCertificate, NewSession, NewToken, Refusal, Refusals, Role, SecondFactorChange, Secrets,
+    Session, SessionChange, Token, TokenId, TotpStep, Used,
 };
 
 use crate::access::accounts::{Accounts, AccountsError, Asked};
@@ -26,6 +26,7 @@ pub(crate) struct Rows {
     pub(crate) tokens: BTreeMap<TokenId, (Token, Digest)>,
     pub(crate) certificates: BTreeMap<Digest, Certificate>,
     pub(crate) notes: Vec<AuditNote>,
+    pub(crate) refusals: Vec<Refusal>,
     /// What was changed by whom.
     pub(crate) changes: Vec<(&'static str, By)>,
 }
@@ -301,6 +302,13 @@ impl Accounts for Memory {
     fn remove_certificate<'a>(&'a self, fingerprint: &'a Digest, by: &'a By) -> Asked<'a, ()> {
         self.change("remove_certificate", by, |rows| {
             rows.certificates.remove(fingerprint).map(|_gone| ()).ok_or_else(|| missing("no-such-certificate"))
+        })
+    }
+
+    fn report_refusals<'a>(&'a self, refusals: &'a Refusals) -> Asked<'a, ()> {
+        self.ask(|rows| {
+            rows.refusals.extend(refusals.refusals.iter().cloned());
+            Ok(())
         })
     }
 

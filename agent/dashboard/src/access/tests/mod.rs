@@ -2,6 +2,7 @@
 //! routes, in the order in which the door asks them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod certificate;
 mod document;
 mod faults;
 mod gate;
@@ -32,6 +33,7 @@ use super::accounts::Accounts;
 use super::clock::{Clock, lock};
 use super::password::Passwords;
 use super::{Access, Config, openapi, routes};
+use crate::certs::{Certificates, Names};
 use crate::gate::{Asked, ChangeToken, Claims, Gate, Peer};
 use crate::limits::{Delays, Limits};
 
@@ -66,6 +68,7 @@ impl Clock for TestClock {
 /// A box with accounts `anna` (administrator), `olaf` (operator), `vera` (viewer), `aura` (auditor).
 pub(crate) struct TestBox {
     pub(crate) access: Arc<Access>,
+    certificates: Arc<Certificates>,
     router: Router,
     pub(crate) memory: Arc<Memory>,
     clock: Arc<TestClock>,
@@ -124,7 +127,9 @@ impl TestBox {
         let accounts: Arc<dyn Accounts> = Arc::<Memory>::clone(&memory);
         let time: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
         let access = Access::with_passwords(config, accounts, time, Passwords::quick()).unwrap();
-        Self { router: routes(Arc::clone(&access)), access, memory, clock, state, claims: claims() }
+        let certificates = shown(state.path());
+        let router = routes(Arc::clone(&access), Arc::clone(&certificates));
+        Self { router, access, certificates, memory, clock, state, claims: claims() }
     }
 
     pub(crate) async fn new() -> Self {
@@ -155,7 +160,8 @@ impl TestBox {
         let accounts: Arc<dyn Accounts> = Arc::<Memory>::clone(&self.memory);
         let time: Arc<dyn Clock> = Arc::<TestClock>::clone(&self.clock);
         let access = Access::with_passwords(config, accounts, time, Passwords::quick()).unwrap();
-        Self { router: routes(Arc::clone(&access)), access, ..self }
+        let certificates = shown(self.state.path());
+        Self { router: routes(Arc::clone(&access), Arc::clone(&certificates)), access, certificates, ..self }
     }
 
     fn claims_of(&self, method: &Method, path: &str) -> Claims {
@@ -196,7 +202,8 @@ impl TestBox {
         let mut request = Request::builder().method(ask.method).uri(ask.path).body(Body::from(ask.body)).unwrap();
         *request.headers_mut() = ask.headers;
         request.headers_mut().insert("x-correlation-id", HeaderValue::from_static("test-1"));
-        let more = caller.answer_headers.clone();
+        let mut more = HeaderMap::new();
+        caller.standing.put_into(&mut more);
         request.extensions_mut().insert(caller);
         request.extensions_mut().insert(ask.peer);
         let response = TowerToHyperService::new(self.router.clone()).call(request).await.unwrap();
@@ -314,6 +321,11 @@ impl Browser {
     fn session(&self) -> &str {
         &self.cookies["__Host-tbi-session"]
     }
+}
+
+fn shown(state: &std::path::Path) -> Arc<Certificates> {
+    let names = Names { hosts: [HOST.to_owned()].into(), ..Names::default() };
+    Certificates::load(&state.join("door"), names, None, crate::tls::provider()).unwrap()
 }
 
 fn login(name: &str, password: &str) -> Ask {

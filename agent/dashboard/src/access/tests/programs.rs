@@ -64,7 +64,7 @@ async fn a_token_is_never_more_than_its_owner_is_now() {
     let operators = for_roles(&[Role::Operator, Role::Administrator], false);
     let everybody = for_roles(&Role::ALL, false);
     let caller = this.admit(&operators, &ask("POST", "/x").bearer(&token)).await.unwrap();
-    assert_eq!(caller.account, Some(("anna".to_owned(), Role::Operator)), "under the least role that is enough");
+    assert_eq!(caller.account, Some(("anna".parse().unwrap(), Role::Operator)), "under the least role that is enough");
     lock(&this.memory.rows).accounts.get_mut(&"anna".parse().unwrap()).unwrap().account.role = Role::Viewer;
     this.clock.pass(Duration::from_secs(5));
     assert_eq!(this.admit(&operators, &ask("POST", "/x").bearer(&token)).await.unwrap_err().code, "not-permitted");

@@ -142,6 +142,8 @@ pub(super) fn run(id: &str, name: &str, state: RunState) -> Run {
             last_block: "h2 costs a third".to_owned(),
         }),
         sentence: "Decryption costs 31 % of h2 throughput.".to_owned(),
+        actor: Some("olaf".to_owned()),
+        source: Some("192.0.2.7".to_owned()),
     }
 }
 
@@ -201,6 +203,7 @@ fn told() -> Told {
             addresses: vec!["10.0.2.15/24".to_owned()],
             management_interface: None,
             certificate_sha256: "ab:cd".to_owned(),
+            door_certificate: None,
             health: How::Degraded,
             problems: vec!["The clock is not synchronised; name a time server.".to_owned()],
             last_boot: BootReason { kind: BootKind::Ordered, sentence: "Restarted by anna.".to_owned() },

@@ -14,6 +14,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
+use tbi_api::access::AccessClient;
 use tbi_daemon::Shutdown;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -36,7 +38,7 @@ use self::agent::TestAgent;
 use super::Pages;
 use crate::access::tests::{PASSWORD, TestBox};
 use crate::caps::Most;
-use crate::certs::Names;
+use crate::certs::{Certificates, Names};
 use crate::listen::Sockets;
 use crate::registry::Configured;
 use crate::serve::{Config, ServeError, serve};
@@ -73,11 +75,15 @@ impl Stand {
         let address = sockets.tcp[0].local_addr().unwrap();
         let shutdown = Shutdown::new();
         let pages = Pages::new(Arc::clone(&on_box.access), Some(&agent.socket));
+        let names = Names { hosts: [HOST.to_owned()].into(), addresses: [address.ip()].into() };
+        let certificates = Certificates::load(&dir.path().join("door"), names, None, crate::tls::provider()).unwrap();
         let config = Config {
             sockets,
-            state: dir.path().join("door"),
-            names: Names { hosts: [HOST.to_owned()].into(), addresses: [address.ip()].into() },
-            brought: None,
+            certificates,
+            agent: crate::certs::Agent {
+                status: None,
+                access: AccessClient::new(Path::new("/nonexistent/access.sock")),
+            },
             client_ca: None,
             daemons: vec![Configured { name: "agent".to_owned(), socket: agent.socket.clone() }],
             locals: vec![super::local(&pages)],

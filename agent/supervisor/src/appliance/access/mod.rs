@@ -4,20 +4,24 @@
 //! | module | job |
 //! |---|---|
 //! | [`accounts`] | accounts with what their logins are checked against |
+//! | [`door`] | which certificate the door shows, for the console |
 //! | [`keys`] | sessions, tokens, client certificates, and notes of the door for the audit chain |
+//! | [`refusals`] | what the door refused, in a chain that does not grow with it |
 //! | [`rows`] | words of `tbi_api::access` to rows of the ledger and back |
 //!
 //! Invariants: a change and its audit entry are stored both or neither; a change that is refused is in the chain as well; no secret is in an
 //! entry or a log.
 
 mod accounts;
+mod door;
 mod keys;
+pub(super) mod refusals;
 mod rows;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -46,6 +50,8 @@ pub(crate) fn router(appliance: Shared) -> Router {
         .route("/v1/certificates", get(keys::certificates).post(keys::create_certificate))
         .route("/v1/certificates/{fingerprint}", get(keys::certificate).delete(keys::remove_certificate))
         .route("/v1/audit", post(keys::note))
+        .route("/v1/door", put(door::tell))
+        .route("/v1/audit/refusals", post(refusals::report))
         .with_state(appliance)
 }
 

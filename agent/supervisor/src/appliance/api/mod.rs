@@ -62,6 +62,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/usage", get(usage::usage))
         .route("/v1/usage/pending", get(usage::pending))
         .route("/v1/usage/acknowledgement", post(usage::acknowledge))
+        .route("/v1/usage/report", post(usage::report))
         .route("/v1/power", post(machine::order_power))
         .route_layer(from_fn_with_state(Arc::clone(&shared.appliance), trail))
         .with_state(shared)
@@ -104,6 +105,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         usage::usage,
         usage::pending,
         usage::acknowledge,
+        usage::report,
         machine::order_power
     ),
     components(schemas(Problem, Progress)),
@@ -120,6 +122,22 @@ pub(crate) fn metrics(appliance: &Appliance) -> String {
         "tbi_agent_settings_version",
         "Version of the settings in force.",
         &[(&[], appliance.in_force().snapshot.version)],
+    );
+    let usage = appliance.meter().standing(None);
+    text.gauge(
+        "tbi_agent_usage_ticks_pending",
+        "Usage ticks that the endpoint does not have.",
+        &[(&[], usage.last - usage.acknowledged)],
+    );
+    text.gauge(
+        "tbi_agent_usage_ticks_lost",
+        "Usage ticks that were damaged and of which the endpoint does not know yet.",
+        &[(&[], usage.lost)],
+    );
+    text.counter(
+        "tbi_agent_usage_lines_set_aside_total",
+        "Damaged lines of the usage spool that were ever set aside.",
+        &[(&[], usage.set_aside)],
     );
     text.into_text()
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Query, State};
 use http::StatusCode;
-use tbi_api::usage::{Accepted, Batch, Report, Usage};
+use tbi_api::usage::{Accepted, Batch, Report, Started, Usage};
 use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, ApiJson};
 use tbi_ledger::spool::SpoolError;
@@ -53,6 +53,32 @@ pub(super) async fn acknowledge(
 ) -> Answer<Json<Usage>> {
     on_the_disk(shared.appliance.meter(), move |meter| meter.acknowledge(accepted.through)).await?;
     Ok(usage(State(shared)).await)
+}
+
+/// Reports now, and not at the next full hour: starts the program that does. One report is under way at a time; a second order lets it go on.
+#[utoipa::path(post, path = "/v1/usage/report", security(("session" = ["administrator"])), responses(
+    (status = 202, description = "Started", body = Started),
+    (status = 409, description = "No endpoint is configured", body = Problem),
+    (status = 503, description = "The program cannot be started", body = Problem),
+))]
+pub(super) async fn report(State(shared): State<Shared>) -> Answer<(StatusCode, Json<Started>)> {
+    if shared.appliance.in_force().snapshot.settings.usage.url.is_none() {
+        let sentence =
+            "there is no endpoint to report to, so ticks are kept on this box; set usage.url and usage.ca_pem";
+        return Err(ApiError::new(StatusCode::CONFLICT, "no-usage-endpoint", sentence));
+    }
+    let refused = |why: String| {
+        let sentence = format!("the usage report cannot be started: {why}");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "cannot-report", sentence)
+    };
+    shared.appliance.reporting().report().await.map_err(refused)?;
+    let started = Started {
+        look_at: "/v1/usage".to_owned(),
+        sentence: "The report is under way: 'acknowledged' of GET /v1/usage grows to 'last' when the endpoint has taken everything; why it \
+                   does not is in the journal of tbi-usage.service."
+            .to_owned(),
+    };
+    Ok((StatusCode::ACCEPTED, Json(started)))
 }
 
 async fn on_the_disk<T: Send + 'static>(
