@@ -65,7 +65,7 @@ impl Counts {
 
 impl Access {
     /// Counts one refusal.
-    pub(super) fn refused(&self, address: IpAddr, account: Option<&str>, kind: RefusalKind) {
+    pub(crate) fn refused(&self, address: IpAddr, account: Option<&str>, kind: RefusalKind) {
         let now = self.clock.wall();
         let minute = now.round(TimestampRound::new().smallest(Unit::Minute).mode(RoundMode::Trunc)).unwrap_or(now);
         let account = account.unwrap_or(ANONYMOUS).to_owned();

@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::StatusCode;
 use http::header;
 use http::request::Parts;
+use tbi_api::access::RefusalKind;
 
 use super::Pages;
 use super::refused::Refused;
@@ -69,9 +70,16 @@ fn not_own(why: &str) -> Refused {
     refused(StatusCode::FORBIDDEN, "csrf", &detail)
 }
 
-async fn fields(request: Request, pages: &Arc<Pages>) -> Result<Fields, Refused> {
+/// `account`: whose session it is, when there is one.
+async fn fields(
+    request: Request,
+    pages: &Arc<Pages>,
+    visitor: &Visitor,
+    account: Option<&str>,
+) -> Result<Fields, Refused> {
     let headers = request.headers();
     if origin(headers) != Origin::Own {
+        pages.access.refused(visitor.peer.address, account, RefusalKind::Csrf);
         return Err(not_own("it does not come from a page of this box"));
     }
     let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
@@ -107,7 +115,7 @@ impl FromRequest<Arc<Pages>> for OwnForm {
     async fn from_request(request: Request, pages: &Arc<Pages>) -> Result<Self, Refused> {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_request_parts(&mut parts, &pages.access).await?;
-        let fields = fields(Request::from_parts(parts, body), pages).await?;
+        let fields = fields(Request::from_parts(parts, body), pages, &visitor, None).await?;
         Ok(Self { visitor, fields, _proven: Proven })
     }
 }
@@ -118,8 +126,10 @@ impl FromRequest<Arc<Pages>> for SignedForm {
     async fn from_request(request: Request, pages: &Arc<Pages>) -> Result<Self, Refused> {
         let (mut parts, body) = request.into_parts();
         let who = Who::from_request_parts(&mut parts, &pages.access).await?;
-        let fields = fields(Request::from_parts(parts, body), pages).await?;
+        let account = Some(who.identity.account().name.as_str());
+        let fields = fields(Request::from_parts(parts, body), pages, &who.visitor, account).await?;
         if !pages.access.form_token_is(&who.identity, fields.text(TOKEN)) {
+            pages.access.refused(who.visitor.peer.address, account, RefusalKind::Csrf);
             return Err(not_own("its token is not that of the session"));
         }
         Ok(Self { who, fields, _proven: Proven })
