@@ -126,7 +126,8 @@ fn a_run_whose_agent_was_killed_does_not_stay_running_in_the_ledger() {
     };
     let agent = Agent::start(dir.path());
     let said = entries(&agent);
-    let runs = agent.answer("/v1/runs?state=interrupted", |_| true);
+    // The pages are closed before the runs are shown.
+    let runs = agent.answer("/v1/runs?state=interrupted", |all| all.as_array().is_some_and(|all| !all.is_empty()));
     assert_eq!(said.as_array().unwrap().len(), 2, "{said}");
     assert!(said.as_array().unwrap().iter().all(|entry| entry["actor"] == "agent"), "{said}");
     let usage = agent.answer("/v1/usage", |_| true);

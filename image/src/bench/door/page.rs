@@ -20,9 +20,10 @@ same socket over connections that are kept, and checks nothing. Requests/s per c
 kernel, of the door or of nginx, median of {} rounds of {} s that alternate; the ratio is ours / nginx. Load is wrk's for h1 and h2load's for h2.
 
 Added latency is a percentile through the door less the same percentile of the same requests at the same rate, asked directly at the daemon's
-socket in plain HTTP/1.1, both under a fixed rate (h2load `--rps`); half load is half of the requests/s that 50 connections reach with the
-same two cores. Over HTTP/1.1 a connection has one request in flight, so answers slower than 20 ms delay what comes after them unseen. Other
-times are whole. A bar is what this project promises.
+socket in plain HTTP/1.1, both under a fixed rate (h2load `--rps`, connections made one after another, so that they do not send all at once);
+half load is half of the requests/s that h2load reaches with the same 400 connections and one request in flight on each. The load tools give
+way to the daemon on the core they share. Over HTTP/1.1 a connection has one request in flight, so answers slower than 20 ms delay what comes
+after them unseen. Other times are whole. A bar is what this project promises.
 
 | name | unit | ours | peer | | ratio | bar | | |
 |---|---|---:|---:|---|---:|---:|---|---|
