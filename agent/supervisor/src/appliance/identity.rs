@@ -121,9 +121,10 @@ pub(crate) async fn load(state: &Path, sealer: Option<&Sealer>, now: Timestamp) 
     Ok(Node { identity, key: Arc::new(NodeKey::new(key)), trouble })
 }
 
+/// What is to be done comes first: a small screen cuts long sentences at their end.
 fn lost(why: &str) -> String {
     format!(
-        "The box's key could not be used ({why}); a new one was made: compare the new certificate fingerprint where the old one was trusted."
+        "The box has a new key: compare the new certificate fingerprint where the old one was trusted. The old key could not be used ({why})."
     )
 }
 
