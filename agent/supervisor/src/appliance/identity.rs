@@ -399,7 +399,7 @@ mod tests {
         let second = load(dir.path(), None, now()).await.unwrap();
         assert_ne!(second.identity.certificate_sha256, first.identity.certificate_sha256);
         assert!(dir.path().join("secrets/node.key.broken-20260131T235959Z").exists());
-        assert!(second.trouble.unwrap().1.contains("a new one was made"));
+        assert!(second.trouble.unwrap().1.contains("has a new key"));
         fs::remove_file(&key).unwrap();
         assert!(load(dir.path(), None, now()).await.unwrap().trouble.unwrap().1.contains("it was missing"));
         assert_eq!(load(dir.path(), None, now()).await.unwrap().trouble, None);
