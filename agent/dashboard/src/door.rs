@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
 use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Version};
@@ -113,7 +114,7 @@ impl Door {
     pub(crate) async fn answer(&self, mut request: Request<RequestBody>, client: &Client) -> Answer {
         name_host(&mut request);
         let began = Instant::now();
-        client.requests.fetch_add(1, Relaxed);
+        let is_first = client.requests.fetch_add(1, Relaxed) == 0;
         let id = correlation_id(request.headers().get(&CORRELATION_HEADER));
         let (method, version) = (request.method().clone(), request.version());
         // Kept for the log; the request itself goes on to wherever it goes.
@@ -136,7 +137,7 @@ impl Door {
             (Err(refusal), Some((face, reader))) => face.refused(reader, refusal).await,
             (Err(refusal), None) => problem(refusal),
         };
-        self.finish(&mut answer, &id, version, client);
+        self.finish(&mut answer, &id, is_first && version != Version::HTTP_3);
         if method == Method::HEAD {
             *answer.body_mut() = AnswerBody::new(Content::Whole(None));
         }
@@ -146,7 +147,7 @@ impl Door {
         answer
     }
 
-    fn finish(&self, answer: &mut Answer, id: &HeaderValue, version: Version, client: &Client) {
+    fn finish(&self, answer: &mut Answer, id: &HeaderValue, offers_http3: bool) {
         let headers = answer.headers_mut();
         dress(headers);
         let mut id = id.clone();
@@ -155,8 +156,7 @@ impl Door {
         headers.insert(CORRELATION_HEADER, id);
         // Once for each connection: it holds for a day (RFC 7838 section 3.1).
         if let Some(alt_svc) = &self.alt_svc
-            && version != Version::HTTP_3
-            && client.requests() == 1
+            && offers_http3
         {
             headers.insert(header::ALT_SVC, alt_svc.clone());
         }
@@ -440,14 +440,8 @@ fn correlation_id(given: Option<&HeaderValue>) -> HeaderValue {
     if let Some(id) = given.filter(safe) {
         return id.clone();
     }
-    let random = RandomState::new().build_hasher().finish().to_be_bytes();
     let mut id = [0; 16];
-    for (two, byte) in id.chunks_exact_mut(2).zip(random) {
-        two.copy_from_slice(&[
-            b"0123456789abcdef"[usize::from(byte >> 4)],
-            b"0123456789abcdef"[usize::from(byte & 15)],
-        ]);
-    }
+    HEXLOWER.encode_mut(&RandomState::new().build_hasher().finish().to_be_bytes(), &mut id);
     HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("none"))
 }
 

@@ -8,6 +8,7 @@ mod body;
 mod caps;
 mod certs;
 mod connection;
+mod digest;
 mod door;
 mod face;
 #[doc(hidden)]

@@ -163,6 +163,27 @@ fn a_run_under_way_and_things_that_are_wrong() {
 }
 
 #[test]
+fn a_box_with_little_room_and_a_lost_key_says_what_to_do_and_why() {
+    let mut status = status();
+    status.health = State::Degraded;
+    status.claim_code = Some("23456-789AB-CDEFG-HJKLM".to_owned());
+    status.last_boot.sentence =
+        "The machine went down without shutting down: power was cut, it was reset, or it crashed.".to_owned();
+    status.run = None;
+    status.problems = vec![
+        "The box has a new key: compare the new certificate fingerprint where the old one was trusted. The old key \
+         could not be used (this machine's TPM works but cannot open it: the disk comes from another machine, or the \
+         TPM was cleared; systemd-creds (exit status: 1): Failed to decrypt: io.systemd.System; it was kept as a \
+         file)."
+            .to_owned(),
+    ];
+    let rows = shown(&status);
+    for said in ["compare the new certificate fingerprint", "the disk comes from another machine"] {
+        assert!(rows.iter().any(|row| row.contains(said)), "{said} is not in\n{}", rows.join("\n"));
+    }
+}
+
+#[test]
 fn too_many_problems_are_cut_with_a_count_and_the_worst_stays() {
     let mut status = status();
     status.problems = (1..=40).map(|number| format!("Problem {number}.")).collect();

@@ -48,7 +48,7 @@ impl Access {
         }
         let identified = self.identify(asked.headers, asked.peer, asked.correlation_id).await?;
         let Some(identity) = identified else {
-            self.refused_credentials(asked.peer.address, asked.headers).await;
+            self.refused_credentials(asked.peer, asked.headers).await;
             return Err(Fault::not_authenticated(
                 asked.headers,
                 "this needs a login: POST /api/v1/access/login, or an API token as Bearer; what was sent is unknown or has ended",

@@ -9,7 +9,7 @@ use tbi_api::access::{AccountName, Digest};
 
 use super::clock::between;
 use super::keys::{Keys, Purpose};
-use super::totp::sha256;
+use crate::digest::sha256;
 use crate::limits::throttle::Device;
 
 /// The prefix makes browsers insist on Secure, Path=/ and no Domain.

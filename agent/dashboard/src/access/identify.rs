@@ -15,7 +15,8 @@ use super::answer::{Answer, Fault};
 use super::check::{Candidate, login_refused};
 use super::clock::lock;
 use super::cookie::{self, SESSION_COOKIE, SessionId};
-use super::{Access, RightPassword, alive, known, token, totp};
+use super::{Access, RightPassword, alive, known, token};
+use crate::digest::sha256;
 use crate::gate::Peer;
 use crate::limits::place;
 
@@ -133,12 +134,7 @@ impl Access {
     }
 
     async fn by_token(&self, text: &[u8], peer: &Peer, correlation_id: &str) -> Answer<Option<Identity>> {
-        let Some(digest) = token::digest_of(text) else {
-            return Ok(None);
-        };
-        let now = self.clock.steady();
-        let ask = async { Ok(found(self.accounts.token(&digest).await)?.map(Arc::new)) };
-        let Some(known) = self.tokens.of(&digest, now, ask).await? else {
+        let Some(known) = self.known_token(text).await? else {
             return Ok(None);
         };
         let wall = self.clock.wall();
@@ -174,11 +170,25 @@ impl Access {
         let Some(leaf) = &peer.certificate else {
             return Ok(None);
         };
-        let fingerprint = totp::sha256(leaf);
-        let ask = async { Ok(found(self.accounts.certificate(&fingerprint).await)?.map(Arc::new)) };
-        let known = self.certificates.of(&fingerprint, self.clock.steady(), ask).await?;
+        let known = self.known_certificate(leaf).await?;
         let usable = known.filter(|known| known.account.enabled && known.account.name == known.certificate.account);
         Ok(usable.map(|known| Identity { proof: Proof::Certificate(known) }))
+    }
+
+    /// The token with this text, whatever became of it since it was made.
+    pub(super) async fn known_token(&self, text: &[u8]) -> Answer<Option<Arc<KnownToken>>> {
+        let Some(digest) = token::digest_of(text) else {
+            return Ok(None);
+        };
+        let ask = async { Ok(found(self.accounts.token(&digest).await)?.map(Arc::new)) };
+        Ok(self.tokens.of(&digest, self.clock.steady(), ask).await?)
+    }
+
+    /// The client certificate with this DER, whatever became of its account.
+    pub(super) async fn known_certificate(&self, leaf: &[u8]) -> Answer<Option<Arc<KnownCertificate>>> {
+        let fingerprint = sha256(leaf);
+        let ask = async { Ok(found(self.accounts.certificate(&fingerprint).await)?.map(Arc::new)) };
+        Ok(self.certificates.of(&fingerprint, self.clock.steady(), ask).await?)
     }
 
     async fn by_password(

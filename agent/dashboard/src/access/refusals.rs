@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use http::{HeaderMap, header};
@@ -15,9 +15,11 @@ use tbi_api::access::{MOST_REFUSALS, Refusal, RefusalKind, Refusals};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Access;
+use super::answer::Answer;
 use super::clock::lock;
 use super::cookie::{self, SESSION_COOKIE, SessionId};
-use super::token;
+use super::identify::{Header, read};
+use crate::gate::Peer;
 use crate::limits::place;
 
 /// How often the agent is told.
@@ -26,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(60);
 const SEVERAL: &str = "several";
 /// Account when nobody was recognised.
 const ANONYMOUS: &str = "anonymous";
-/// Groups that `SEVERAL` can take at once: one for each kind, and a minute may end in between.
+/// Room for `SEVERAL`: one group for each kind, and some to spare.
 const KEPT_FREE: usize = 8;
 
 type Key = (Timestamp, String, String, RefusalKind);
@@ -73,28 +75,29 @@ impl Access {
     }
 
     /// Counts what was sent to prove who somebody is and proves it no more, or never did. A wrong password is an entry of its own already.
-    pub(super) async fn refused_credentials(&self, address: IpAddr, headers: &HeaderMap) {
-        let Some(kind) = self.kind_of_credentials(headers).await else { return };
-        self.refused(address, None, kind);
+    pub(super) async fn refused_credentials(&self, peer: &Peer, headers: &HeaderMap) {
+        if let Ok(Some(was_good)) = self.was_ever_good(peer, headers).await {
+            let kind = if was_good { RefusalKind::ExpiredCredentials } else { RefusalKind::ForgedCredentials };
+            self.refused(peer.address, None, kind);
+        }
     }
 
-    async fn kind_of_credentials(&self, headers: &HeaderMap) -> Option<RefusalKind> {
+    /// Whether what was sent was good once; `None`: nothing was sent. The agent was asked a moment ago, so this is answered from memory.
+    async fn was_ever_good(&self, peer: &Peer, headers: &HeaderMap) -> Answer<Option<bool>> {
         if let Ok(Some(value)) = cookie::one(headers, SESSION_COOKIE) {
             // Only this box signs them.
-            let signed = SessionId::open(&self.keys, value).is_some();
-            return Some(if signed { RefusalKind::ExpiredCredentials } else { RefusalKind::ForgedCredentials });
+            return Ok(Some(SessionId::open(&self.keys, value).is_some()));
         }
-        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-        let secret = value.iter().position(|byte| *byte == b' ').map_or(value, |space| value[space..].trim_ascii());
-        let known = match token::digest_of(secret) {
-            // Asked of the agent a moment ago, so this is answered from memory.
-            Some(digest) => {
-                let ask = async { Ok(super::accounts::found(self.accounts.token(&digest).await)?.map(Arc::new)) };
-                self.tokens.of(&digest, self.clock.steady(), ask).await.ok().flatten().is_some()
-            }
-            None => false,
-        };
-        Some(if known { RefusalKind::ExpiredCredentials } else { RefusalKind::ForgedCredentials })
+        if let Some(value) = headers.get(header::AUTHORIZATION) {
+            return Ok(Some(match read(value.as_bytes()) {
+                Some(Header::Bearer(text)) => self.known_token(text).await?.is_some(),
+                Some(Header::Basic(_)) | None => false,
+            }));
+        }
+        match &peer.certificate {
+            Some(leaf) => Ok(Some(self.known_certificate(leaf).await?.is_some())),
+            None => Ok(None),
+        }
     }
 
     /// Tells the agent what was refused since the last time.

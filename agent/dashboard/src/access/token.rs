@@ -5,7 +5,7 @@ use aws_lc_rs::error::Unspecified;
 use data_encoding::BASE32_NOPAD;
 use tbi_api::access::{Digest, Hidden, Role, Scope, TokenId};
 
-use super::totp::sha256;
+use crate::digest::sha256;
 
 const LENGTH: usize = 4 + 8 + 1 + 52;
 

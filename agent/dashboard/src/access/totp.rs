@@ -3,9 +3,11 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::hmac;
 use data_encoding::BASE32_NOPAD;
 use tbi_api::access::{Digest, Hidden, Totp};
+
+use crate::digest::sha256;
 
 /// Seconds of a step.
 const STEP: u64 = 30;
@@ -94,13 +96,6 @@ pub(crate) fn recovery_codes() -> Result<Vec<(Hidden, Hidden)>, Unspecified> {
 
 fn hash(plain: &str) -> Digest {
     sha256(plain.as_bytes())
-}
-
-/// SHA-256 in the form that the agent stores.
-pub(crate) fn sha256(bytes: &[u8]) -> Digest {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    Digest::of_bytes(&hash)
 }
 
 #[cfg(test)]

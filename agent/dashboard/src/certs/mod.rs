@@ -39,6 +39,7 @@ pub(crate) use self::brought::{Brought, Unfit, judge};
 pub(crate) use self::keeper::{Agent, keep};
 use self::kept::{Kept, Stored};
 pub(crate) use self::names::Names;
+use crate::digest::sha256;
 
 /// Why there is no certificate, or not another one.
 #[derive(Debug, thiserror::Error)]
@@ -292,12 +293,6 @@ impl ResolvesServerCert for Certificates {
 pub(crate) fn fingerprint(der: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, der);
     digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
-}
-
-fn sha256(der: &[u8]) -> Digest {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
-    Digest::of_bytes(&bytes)
 }
 
 fn warn(before: Option<&DoorCertificate>, now: &DoorCertificate) {

@@ -131,6 +131,20 @@ async fn http3_is_offered_once_for_each_connection() {
 }
 
 #[tokio::test]
+async fn http3_is_offered_once_also_when_the_first_requests_come_together() {
+    let stand = Stand::start().await;
+    let connection = stand.http2().await;
+    let asked = (0..5).map(|_| {
+        let mut connection = connection.clone();
+        let uri = "https://localhost/api/v1/agent/headers";
+        let request = Request::get(uri).header(AS, "viewer").body(Full::default()).unwrap();
+        async move { timeout(SOON, connection.send_request(request)).await.unwrap().unwrap() }
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    assert_eq!(answers.iter().filter(|answer| answer.headers().contains_key("alt-svc")).count(), 1);
+}
+
+#[tokio::test]
 async fn head_is_get_without_a_body() {
     let stand = Stand::start().await;
     for path in ["/health/live", "/api/v1/agent/headers"] {

@@ -121,9 +121,10 @@ pub(crate) async fn load(state: &Path, sealer: Option<&Sealer>, now: Timestamp) 
     Ok(Node { identity, key: Arc::new(NodeKey::new(key)), trouble })
 }
 
+/// What is to be done comes first: a small screen cuts long sentences at their end.
 fn lost(why: &str) -> String {
     format!(
-        "The box's key could not be used ({why}); a new one was made: compare the new certificate fingerprint where the old one was trusted."
+        "The box has a new key: compare the new certificate fingerprint where the old one was trusted. The old key could not be used ({why})."
     )
 }
 
@@ -398,7 +399,7 @@ mod tests {
         let second = load(dir.path(), None, now()).await.unwrap();
         assert_ne!(second.identity.certificate_sha256, first.identity.certificate_sha256);
         assert!(dir.path().join("secrets/node.key.broken-20260131T235959Z").exists());
-        assert!(second.trouble.unwrap().1.contains("a new one was made"));
+        assert!(second.trouble.unwrap().1.contains("has a new key"));
         fs::remove_file(&key).unwrap();
         assert!(load(dir.path(), None, now()).await.unwrap().trouble.unwrap().1.contains("it was missing"));
         assert_eq!(load(dir.path(), None, now()).await.unwrap().trouble, None);

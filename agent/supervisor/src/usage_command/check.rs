@@ -1,5 +1,5 @@
-//! Whether what an endpoint answers can be true: the rule at [`Accepted`]. Pure. The agent forgets what is acknowledged, so an answer that claims too much would lose
-//! ticks, and one that takes nothing would be asked for ever.
+//! Whether what an endpoint answers can be true: the rule at [`Accepted`]. Pure. The agent forgets what is acknowledged, so an answer that
+//! claims too much would lose ticks, and one that takes nothing would be asked for ever.
 
 use tbi_api::usage::{Accepted, Tick};
 

@@ -156,6 +156,9 @@ async fn what_was_refused_is_told_for_the_audit_chain_and_told_again_after_a_fai
     for forgery in [forged.dress(ask("GET", "/x")), invented] {
         assert_eq!(this.admit(&anybody_known(), &forgery).await.unwrap_err().code, "not-authenticated");
     }
+    let mut stranger = ask("GET", "/x");
+    stranger.peer.certificate = Some(Arc::from(&b"a certificate of our client CA, and of nobody here"[..]));
+    assert_eq!(this.admit(&anybody_known(), &stranger).await.unwrap_err().code, "not-authenticated");
     this.clock.pass(Duration::from_secs(13 * 3600));
     let ended = this.admit(&anybody_known(), &browser.dress(ask("GET", "/x"))).await.unwrap_err();
     assert_eq!(ended.code, "not-authenticated");
@@ -179,7 +182,7 @@ async fn what_was_refused_is_told_for_the_audit_chain_and_told_again_after_a_fai
         [
             of("csrf", "olaf", 1),
             of("expired_credentials", "anonymous", 1),
-            of("forged_credentials", "anonymous", 2),
+            of("forged_credentials", "anonymous", 3),
             of("not_permitted", "olaf", 2),
         ]
     );

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::access::totp::sha256;
+use crate::digest::sha256;
 
 impl TestBox {
     /// A token of `name`.
