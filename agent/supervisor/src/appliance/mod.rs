@@ -8,7 +8,7 @@
 //!  audit chain, licences, usage, backups ─▶ books, meter, upkeep ─────────────────────────────┘
 //! ```
 //!
-//! [`access`] answers the dashboard on a socket of its own; [`trail`] stands around every change of [`api`]; [`permit`] is asked by the run
+//! [`setup`] is the first-boot wizard and what it sets beside settings and topology. [`access`] answers the dashboard on a socket of its own; [`trail`] stands around every change of [`api`]; [`permit`] is asked by the run
 //! driver, and by nobody else, whether a run may start.
 //!
 //! Invariant: the API answers whatever is broken. A database that is corrupt, a disk that is full, a card that is missing and a topology
@@ -34,6 +34,7 @@ pub(crate) mod permit;
 pub(crate) mod sealing;
 pub(crate) mod seams;
 pub(crate) mod settings;
+mod setup;
 pub(crate) mod sysfs;
 #[cfg(test)]
 mod tests;
