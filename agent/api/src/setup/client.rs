@@ -5,6 +5,7 @@ use tbi_daemon::ClientError;
 use super::{Locale, Mark, Setup, TimeReport, TrunkCheck};
 use crate::client::AgentClient;
 use crate::device::{self, Authority, Bundle, Device};
+use crate::hardware::{Hardware, Nic};
 use crate::trial::{self, Trial, Trials};
 
 /// A body that says nothing.
@@ -49,6 +50,14 @@ impl AgentClient {
     /// [`ClientError`].
     pub async fn change_locale(&self, locale: &Locale) -> Result<Locale, ClientError> {
         self.socket.put_json("/v1/locale", locale).await
+    }
+
+    /// Network cards of the machine.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn cards(&self) -> Result<Vec<Nic>, ClientError> {
+        self.socket.get_json::<Hardware>("/v1/hardware").await.map(|hardware| hardware.nics)
     }
 
     /// The clock and what it is set by.

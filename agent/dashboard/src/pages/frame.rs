@@ -19,6 +19,7 @@ const NAVIGATION: &[(&str, &str)] = &[
     ("/audit", "nav-audit"),
     ("/users", "nav-users"),
     ("/sessions", "nav-sessions"),
+    ("/setup", "nav-setup"),
 ];
 /// Zones that are offered on every page; the page about preferences has all.
 const NEAR_ZONES: [&str; 7] = [

@@ -10,6 +10,7 @@
 //! | [`refused`] | refusals as pages |
 //! | [`assets`] | style and pictures |
 //! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
+//! | [`setup`] | the first-boot wizard |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
@@ -31,6 +32,7 @@ mod refused;
 mod run;
 mod runs;
 mod sessions;
+mod setup;
 mod step_up;
 #[cfg(test)]
 mod tests;
@@ -75,6 +77,7 @@ enum Proof {
 }
 
 /// A page: its path, its methods, who may, and what proof it takes. No roles: anybody, also without a login.
+#[derive(Clone, Copy)]
 struct Page(&'static str, &'static [&'static str], &'static [Role], Proof);
 
 /// All pages, with the claims that the gate holds readers to.
@@ -101,6 +104,7 @@ pub(crate) struct Pages {
     agent: AgentClient,
     /// Whether there is an account. Once there is one there always is, because the last administrator stays.
     claimed: AtomicBool,
+    heard: setup::locale::Heard,
 }
 
 impl Pages {
@@ -108,7 +112,7 @@ impl Pages {
     pub(crate) fn new(access: Arc<Access>, agent: Option<&Path>) -> Arc<Self> {
         let socket = agent.unwrap_or(Path::new(tbi_api::AGENT_SOCKET));
         let agent = AgentClient::new(socket).with_timeout(PATIENCE);
-        Arc::new(Self { access, agent, claimed: AtomicBool::new(false) })
+        Arc::new(Self { access, agent, claimed: AtomicBool::new(false), heard: Default::default() })
     }
 
     /// Whether there is an account.
@@ -143,20 +147,27 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/users/account/{name}", get(user::show).post(user::change))
         .route("/step-up", get(step_up::show).post(step_up::prove))
         .route("/sessions", get(sessions::show).post(sessions::end))
+        .merge(setup::routes())
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
+        .layer(from_fn_with_state(Arc::clone(&pages), setup::locale::layer))
         .with_state(pages)
+}
+
+/// All pages, also those of the parts.
+fn all() -> impl Iterator<Item = Page> {
+    PAGES.iter().copied().chain(setup::pages())
 }
 
 /// The claims in the words of a daemon's document.
 fn document() -> Value {
     let mut paths = Map::new();
-    for Page(path, methods, roles, proof) in PAGES {
+    for Page(path, methods, roles, proof) in all() {
         let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
         let security = if roles.is_empty() { json!([]) } else { json!([{ "session": names }]) };
-        let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": form::LIMIT});
+        let operation = json!({"security": security, "x-step-up": proof == Proof::Fresh, "x-body-limit": form::LIMIT});
         let operations: Map<_, _> = methods.iter().map(|method| ((*method).to_owned(), operation.clone())).collect();
-        paths.insert((*path).to_owned(), Value::Object(operations));
+        paths.insert(path.to_owned(), Value::Object(operations));
     }
     json!({ "paths": paths })
 }
@@ -167,10 +178,7 @@ fn roles_of(path: &str) -> Option<&'static [Role]> {
         template.split('/').count() == path.split('/').count()
             && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
     };
-    PAGES
-        .iter()
-        .find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template))
-        .map(|Page(_, _, roles, _)| *roles)
+    all().find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template)).map(|Page(_, _, roles, _)| roles)
 }
 
 /// A template as an answer.

@@ -35,6 +35,8 @@ pub(crate) mod sealing;
 pub(crate) mod seams;
 pub(crate) mod settings;
 mod setup;
+#[cfg(test)]
+mod setup_tests;
 pub(crate) mod sysfs;
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,7 @@ impl Journal {
 
 impl Memory {
     /// The trial that is on.
+    #[cfg(test)]
     pub(crate) fn trial(&self) -> Option<&Journal> {
         self.in_force.trial.as_ref()
     }

@@ -97,6 +97,12 @@ impl Appliance {
         self.note(Changed::Settings);
     }
 
+    /// As if the time of the trial were over.
+    #[cfg(test)]
+    pub(crate) fn let_the_trial_end(&self) {
+        self.trial_until.send_replace(Some(Instant::now()));
+    }
+
     /// Takes trials back whose time is over, until `shutdown`.
     pub(super) async fn watch_trials(&self, shutdown: Shutdown) {
         let mut until = self.trial_until.subscribe();

@@ -187,7 +187,7 @@ impl Appliance {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in super::super) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
@@ -202,7 +202,7 @@ pub(super) mod tests {
         (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }
 
-    pub(in super::super) fn authority() -> String {
+    pub(in super::super::super) fn authority() -> String {
         made(|_| {}).0
     }
 
