@@ -31,15 +31,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Practice,
-        Self::Fortigate,
-        Self::FtdFdm,
-        Self::FtdFmc,
-        Self::PanOs,
-        Self::CheckPoint,
-        Self::Other,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Practice, Self::Fortigate, Self::FtdFdm, Self::FtdFmc, Self::PanOs, Self::CheckPoint, Self::Other];
 
     /// The word of the API.
     #[must_use]

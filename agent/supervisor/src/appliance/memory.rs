@@ -75,7 +75,9 @@ pub(crate) enum ChangeError {
          wait until it is taken back by itself"
     )]
     OnTrial,
-    #[error("no management network is on trial; one that was not confirmed in time was taken back (GET /v1/settings/trial says how)")]
+    #[error(
+        "no management network is on trial; one that was not confirmed in time was taken back (GET /v1/settings/trial says how)"
+    )]
     NoTrial,
     #[error("seconds is {0}; a trial lasts 10 to 600 seconds, 60 where nothing is said")]
     TrialTime(u32),
@@ -189,8 +191,7 @@ impl Memory {
             more(ledger)?;
             Ok(stored)
         });
-        let stored =
-            stored.map_err(|source| ChangeError::Ledger { what: "the settings were not changed", source })?;
+        let stored = stored.map_err(|source| ChangeError::Ledger { what: "the settings were not changed", source })?;
         let snapshot = Snapshot { version: stored.version, changed: stored.changed, settings: change.settings };
         self.in_force.snapshot = snapshot.clone();
         self.in_force.checked = checked;

@@ -190,7 +190,10 @@ async fn the_credential_of_the_device_is_in_its_file_and_nowhere_else() {
         let refused = socket.put_json::<_, Value>("/v1/device", &wrong).await.unwrap_err();
         assert!(code(&refused) == "device-refused" && !refused.to_string().contains(SECRET));
         let device = agent.device().await.unwrap();
-        assert_eq!((device.kind, device.address.as_deref(), device.account.as_deref()), (Kind::PanOs, Some("192.0.2.20"), Some("api")));
+        assert_eq!(
+            (device.kind, device.address.as_deref(), device.account.as_deref()),
+            (Kind::PanOs, Some("192.0.2.20"), Some("api"))
+        );
         let entries = agent.audit(&tbi_api::audit::Filter::default()).await.unwrap();
         let entry = entries.iter().find(|entry| entry.action == "device.change" && entry.outcome == "done").unwrap();
         assert!(entry.detail.contains("replaced") && !entry.detail.contains(SECRET), "{entry:?}");

@@ -10,11 +10,11 @@ use tbi_api::device::{Authority, Bundle};
 use tbi_daemon::ClientError;
 use x509_parser::pem::Pem;
 
+use super::super::Pages;
 use super::super::form::Fields;
 use super::super::look::Look;
 use super::super::refused::{Refused, Shown};
 use super::super::visit::Visit;
-use super::super::Pages;
 use super::certificate::pairs;
 use super::view::{Cell, Field, Kind, Problems, Table, View};
 use super::{Kept, PERSONA_CA};
@@ -112,8 +112,6 @@ pub(super) async fn persona_ca(State(_pages): State<Arc<Pages>>, visit: Visit) -
             ];
             Ok((headers, pem).into_response())
         }
-        Err(error) => {
-            Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "persona-ca-unknown", error.to_string()))
-        }
+        Err(error) => Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "persona-ca-unknown", error.to_string())),
     }
 }

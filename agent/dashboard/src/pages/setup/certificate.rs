@@ -1,8 +1,8 @@
 //! The certificate that browsers see, to be compared with what the console says.
 
 use super::super::visit::Visit;
-use super::view::{Field, View};
 use super::Around;
+use super::view::{Field, View};
 
 pub(super) fn view(visit: &Visit, around: &Around) -> View {
     let look = &visit.look;

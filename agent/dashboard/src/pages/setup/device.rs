@@ -8,8 +8,8 @@ use tbi_daemon::ClientError;
 use super::super::form::Fields;
 use super::super::look::Look;
 use super::super::visit::Visit;
-use super::view::{Cell, Field, Kind as FieldKind, Problems, Table, View};
 use super::Kept;
+use super::view::{Cell, Field, Kind as FieldKind, Problems, Table, View};
 
 pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
     let look = &visit.look;
@@ -28,7 +28,8 @@ pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
     };
     view.fact(look.say("setup-secret"), secret);
     view.tables.push(capabilities(look, &device));
-    let kinds = Kind::ALL.map(|kind| (kind.as_str().to_owned(), look.word("setup-device-", kind.as_str()).into_owned()));
+    let kinds =
+        Kind::ALL.map(|kind| (kind.as_str().to_owned(), look.word("setup-device-", kind.as_str()).into_owned()));
     let line = |most| FieldKind::Text { most };
     view.fields = vec![
         Field::select("kind", look.say("setup-device-kind"), typed, device.kind.as_str(), kinds),

@@ -7,8 +7,8 @@ use super::super::form::Fields;
 use super::super::look::Zone;
 use super::super::visit::Visit;
 use super::super::words::Lang;
-use super::view::{Field, Problems, View};
 use super::Kept;
+use super::view::{Field, Problems, View};
 
 pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
     let look = &visit.look;

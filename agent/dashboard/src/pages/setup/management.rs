@@ -35,7 +35,11 @@ pub(super) async fn view(visit: &Visit, around: &Around, typed: Option<&Fields>)
         view.unknown(look, error);
     }
     if let Ok(status) = &around.status {
-        let addresses = if status.addresses.is_empty() { look.say("box-no-address").into_owned() } else { status.addresses.join(", ") };
+        let addresses = if status.addresses.is_empty() {
+            look.say("box-no-address").into_owned()
+        } else {
+            status.addresses.join(", ")
+        };
         view.fact(look.say("box-addresses"), addresses);
         view.fact(look.say("setup-management-card"), status.management_interface.clone().unwrap_or_default());
     }
@@ -65,12 +69,19 @@ pub(super) async fn view(visit: &Visit, around: &Around, typed: Option<&Fields>)
     let times = TIMES.map(|seconds| (seconds.to_owned(), look.with("setup-seconds", "seconds", seconds).into_owned()));
     let line = || Kind::Text { most: 64 };
     view.fields = vec![
-        Field::select("nic", look.say("setup-management-card"), typed, nic, [first].into_iter().chain(listed).chain(gone)),
+        Field::select(
+            "nic",
+            look.say("setup-management-card"),
+            typed,
+            nic,
+            [first].into_iter().chain(listed).chain(gone),
+        ),
         Field::select("method", look.say("setup-method"), typed, method, methods),
         Field::new("address", line(), look.say("setup-address"), typed, address).hint(look.say("setup-address-rule")),
         Field::new("gateway", line(), look.say("setup-gateway"), typed, gateway).hint(look.say("setup-gateway-rule")),
         Field::new("dns", Kind::Text { most: 400 }, look.say("setup-dns"), typed, dns).hint(look.say("setup-dns-rule")),
-        Field::select("seconds", look.say("setup-trial-time"), typed, TIMES[0], times).hint(look.say("setup-trial-hint")),
+        Field::select("seconds", look.say("setup-trial-time"), typed, TIMES[0], times)
+            .hint(look.say("setup-trial-hint")),
     ];
     view.hidden.push(("based_on", settings.version.to_string()));
     view.keep = Some(look.say("setup-try").into_owned());
@@ -149,7 +160,8 @@ pub(super) async fn keep(visit: &Visit, fields: &Fields) -> Result<Kept, ClientE
 
 /// A URL of this box; the port is that of the reader's own.
 pub(super) fn url(host: &str, address: IpAddr) -> String {
-    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port =
+        host.rsplit_once(':').map(|(_, port)| port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     match address {
         IpAddr::V4(address) => format!("https://{address}{port}/"),
@@ -178,8 +190,10 @@ fn on_trial(visit: &Visit, trial: &Trial) -> View {
     view.fact(look.say("setup-trial-until"), look.time_of(&trial.until));
     let left = Said::new("setup-trial-left").and("seconds", trial.seconds_left.to_string());
     view.notice = Some(look.tell(&left).into_owned());
-    view.buttons =
-        vec![("confirm", look.say("setup-trial-keep").into_owned()), ("withdraw", look.say("setup-trial-back").into_owned())];
+    view.buttons = vec![
+        ("confirm", look.say("setup-trial-keep").into_owned()),
+        ("withdraw", look.say("setup-trial-back").into_owned()),
+    ];
     view
 }
 

@@ -249,9 +249,8 @@ impl Step {
         let look = &visit.look;
         let title = look.word("setup-step-", self.0).into_owned();
         let number = STEPS.iter().position(|Step(name, _, _)| *name == self.0).map_or(0, |at| at + 1);
-        let place = super::words::Said::new("setup-place")
-            .and("number", number.to_string())
-            .and("of", STEPS.len().to_string());
+        let place =
+            super::words::Said::new("setup-place").and("number", number.to_string()).and("of", STEPS.len().to_string());
         let known = around.setup.as_ref().ok();
         let step = known.and_then(|setup| setup.steps.iter().find(|step| step.name == self.0));
         StepPage {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::visit::Visit;
 use super::super::Pages;
+use super::super::visit::Visit;
 use super::certificate::pairs;
 use super::view::View;
 use super::{Around, authorities, device, management};
@@ -36,7 +36,8 @@ pub(super) async fn view(_pages: &Arc<Pages>, visit: &Visit, around: &Around) ->
     }
     if let Ok(settings) = &settings {
         let servers = &settings.settings.ntp_servers;
-        let servers = if servers.is_empty() { look.say("setup-servers-of-dhcp").into_owned() } else { servers.join(" ") };
+        let servers =
+            if servers.is_empty() { look.say("setup-servers-of-dhcp").into_owned() } else { servers.join(" ") };
         view.fact(look.say("setup-servers"), servers);
         let trunk = settings.settings.trunk.as_ref().map(|nic| nic.mac.clone());
         view.fact(look.say("setup-trunk-card"), trunk.unwrap_or_else(|| look.say("setup-no-trunk").into_owned()));

@@ -5,8 +5,8 @@ use tbi_daemon::ClientError;
 
 use super::super::form::Fields;
 use super::super::visit::Visit;
-use super::view::{Field, Kind, Problems, View, findings};
 use super::Kept;
+use super::view::{Field, Kind, Problems, View, findings};
 
 pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
     let look = &visit.look;
@@ -36,7 +36,9 @@ pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
 pub(super) async fn keep(visit: &Visit, fields: &Fields) -> Result<Kept, ClientError> {
     let look = &visit.look;
     let servers: Vec<String> = fields.text("servers").split_whitespace().map(str::to_owned).collect();
-    let wrong = |name: &String| name.len() > 253 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:".contains(&byte));
+    let wrong = |name: &String| {
+        name.len() > 253 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:".contains(&byte))
+    };
     if servers.len() > 8 || servers.iter().any(wrong) {
         return Ok(Problems::at("servers", look.say("setup-servers-rule")).into());
     }

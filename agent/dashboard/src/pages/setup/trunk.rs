@@ -35,7 +35,8 @@ pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
 pub(super) async fn keep(visit: &Visit, fields: &Fields) -> Result<Kept, ClientError> {
     let look = &visit.look;
     let mac = fields.text("nic").to_owned();
-    let known = mac.is_empty() || visit.agent.cards().await?.iter().any(|card| card.mac == mac && card.role != "management");
+    let known =
+        mac.is_empty() || visit.agent.cards().await?.iter().any(|card| card.mac == mac && card.role != "management");
     if !known {
         return Ok(Problems::at("nic", look.say("setup-choose")).into());
     }

@@ -107,7 +107,8 @@ impl View {
 
     /// A part that the agent did not tell.
     pub(super) fn unknown(&mut self, look: &Look, error: &ClientError) {
-        self.banner.get_or_insert_with(|| Banner { text: look.say("not-known").into_owned(), reason: error.to_string() });
+        self.banner
+            .get_or_insert_with(|| Banner { text: look.say("not-known").into_owned(), reason: error.to_string() });
     }
 }
 

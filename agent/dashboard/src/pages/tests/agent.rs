@@ -29,6 +29,8 @@ pub(super) struct Told {
     pub(super) outline: Option<Outline>,
     pub(super) entries: Vec<Entry>,
     pub(super) verification: Verification,
+    /// What it says of the setup.
+    pub(super) setup: super::setup::agent::Shared,
     /// Path with query, and the fields that say who asks.
     pub(super) asked: Vec<(String, HeaderMap)>,
 }
@@ -124,7 +126,8 @@ fn router(told: Shared) -> Router {
             get(|State(told): State<Shared>| async move { Json(locked(&told).verification.clone()) }),
         )
         .layer(from_fn_with_state(Arc::clone(&told), note))
-        .with_state(told)
+        .with_state(Arc::clone(&told))
+        .merge(super::setup::agent::router(Arc::clone(&locked(&told).setup)))
 }
 
 pub(super) fn run(id: &str, name: &str, state: RunState) -> Run {
@@ -221,6 +224,7 @@ fn told() -> Told {
         outline: None,
         entries: Vec::new(),
         verification: Verification { intact: true, entries: 0, sentence: String::new() },
+        setup: super::setup::agent::told(),
         asked: Vec::new(),
     }
 }

@@ -10,12 +10,15 @@ use super::agent::{component, entry, outline, run};
 use super::{Browser, Page, Stand};
 
 /// Ends an attribute of either kind, an element, a comment and a title, and then runs.
-const HOSTILE: &str = "\"'></title></textarea>--><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}&lt;";
+pub(super) const HOSTILE: &str =
+    "\"'></title></textarea>--><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}&lt;";
 
 /// Nothing of it is there but as text.
 #[track_caller]
-fn harmless(page: &Page) {
-    for word in ["<script", "<img src=x", "onerror=alert(1)>", "</textarea>"] {
+pub(super) fn harmless(page: &Page) {
+    // A page ends as many of them as it begins.
+    assert_eq!(page.body.matches("</textarea>").count(), page.body.matches("<textarea ").count(), "{}", page.body);
+    for word in ["<script", "<img src=x", "onerror=alert(1)>"] {
         assert!(!page.body.contains(word), "'{word}' in {}", page.body);
     }
     // As often as a page ends its own title.

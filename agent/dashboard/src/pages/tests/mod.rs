@@ -9,6 +9,7 @@ mod frames;
 mod hostile;
 mod management;
 mod markup;
+mod setup;
 mod views;
 mod words;
 

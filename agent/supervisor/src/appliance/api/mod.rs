@@ -44,10 +44,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/hardware", get(machine::hardware))
         .route("/v1/capabilities", get(machine::capabilities))
         .route("/v1/settings", get(machine::settings).put(machine::change_settings))
-        .route(
-            "/v1/settings/trial",
-            get(trial::trials).post(trial::begin_trial).delete(trial::withdraw_trial),
-        )
+        .route("/v1/settings/trial", get(trial::trials).post(trial::begin_trial).delete(trial::withdraw_trial))
         .route("/v1/settings/trial/confirm", post(trial::confirm_trial))
         .route("/v1/setup", get(setup::setup))
         .route("/v1/setup/steps/{step}", put(setup::mark_step))

@@ -86,7 +86,9 @@ pub(super) async fn check_trunk(State(shared): State<Shared>) -> Json<TrunkCheck
 ))]
 pub(super) async fn persona_ca(State(shared): State<Shared>) -> Answer<Response> {
     let unknown = |error| {
-        let sentence = format!("the persona CA is not known, because the personas do not give it ({error}); try again when they are up");
+        let sentence = format!(
+            "the persona CA is not known, because the personas do not give it ({error}); try again when they are up"
+        );
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "persona-ca-unknown", sentence)
     };
     let pem = shared.appliance.persona_ca().await.map_err(unknown)?;

@@ -87,7 +87,9 @@ impl Memory {
             ledger.keep_document(JOURNAL, &serde_json::to_string(&kept).unwrap_or_default())
         })
         .inspect_err(|error| tracing::warn!(%error, "a trial did not begin"))
-        .or_else(|error| if matches!(error, ChangeError::File(_)) { Ok(self.in_force.snapshot.clone()) } else { Err(error) })?;
+        .or_else(|error| {
+            if matches!(error, ChangeError::File(_)) { Ok(self.in_force.snapshot.clone()) } else { Err(error) }
+        })?;
         self.in_force.trial = Some(journal.clone());
         self.in_force.trial_sentence = None;
         Ok(journal)
@@ -172,7 +174,9 @@ impl Memory {
 pub(super) fn found(ledger: &tbi_ledger::Ledger) -> Option<Journal> {
     let text = ledger.document(JOURNAL).ok().flatten()?;
     serde_json::from_str(&text)
-        .inspect_err(|error| tracing::error!(%error, "the journal of a trial cannot be read; the settings stay as they are"))
+        .inspect_err(
+            |error| tracing::error!(%error, "the journal of a trial cannot be read; the settings stay as they are"),
+        )
         .ok()
 }
 
@@ -271,7 +275,8 @@ mod tests {
         drop(memory);
         let mut memory = Memory::open(dir.path(), now());
         assert_eq!((memory.trial(), memory.in_force().snapshot.version), (None, 3));
-        let entries = memory.ledger().audit_entries(&tbi_ledger::audit::AuditFilter { limit: 1, ..Default::default() }).unwrap();
+        let entries =
+            memory.ledger().audit_entries(&tbi_ledger::audit::AuditFilter { limit: 1, ..Default::default() }).unwrap();
         assert_eq!(entries.first().map(|entry| entry.action.as_str()), Some("settings.trial.revert"));
     }
 

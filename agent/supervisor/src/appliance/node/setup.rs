@@ -26,9 +26,8 @@ impl Appliance {
         // Somebody has just plugged something in: not what was seen seconds ago.
         *self.last_look.lock().await = None;
         let seen = self.look().await;
-        let counted = |name: &str, what: &str| {
-            self.place.root.number(&format!("sys/class/net/{name}/statistics/{what}_packets"))
-        };
+        let counted =
+            |name: &str, what: &str| self.place.root.number(&format!("sys/class/net/{name}/statistics/{what}_packets"));
         let nic = seen.roles.trunk.as_ref();
         trunk::report(&trunk::Seen {
             wanted: self.in_force().checked.wanted.trunk,

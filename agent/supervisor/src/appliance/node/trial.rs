@@ -79,8 +79,7 @@ impl Appliance {
     /// [`ChangeError`].
     pub(crate) async fn revert_trial(&self, outcome: Outcome) -> Result<Ended, ChangeError> {
         let key = Arc::clone(&self.node.key);
-        let ended =
-            self.remembering(move |memory| memory.revert_trial(outcome, key.as_ref(), Timestamp::now())).await;
+        let ended = self.remembering(move |memory| memory.revert_trial(outcome, key.as_ref(), Timestamp::now())).await;
         // Whether or not the disk took it, the old network is what the box is told.
         if !matches!(ended, Err(ChangeError::NoTrial)) {
             self.carry_out_other_settings().await;

@@ -131,7 +131,8 @@ fn name(name: &x509_parser::x509::X509Name<'_>) -> String {
 /// As PEM (RFC 7468), made anew, so that nothing of what stood around it is kept.
 fn armour(der: &[u8]) -> String {
     let base64 = data_encoding::BASE64.encode(der);
-    let lines: Vec<&str> = (0..base64.len()).step_by(64).filter_map(|at| base64.get(at..base64.len().min(at + 64))).collect();
+    let lines: Vec<&str> =
+        (0..base64.len()).step_by(64).filter_map(|at| base64.get(at..base64.len().min(at + 64))).collect();
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 

@@ -20,7 +20,12 @@ const NO_ADAPTER: Row = (
 const PRACTICE: &[Row] = &[
     ("switching", Available, "Switched by the box, at once, and read back.", "adapter 'practice' of this release"),
     ("h3", Available, "Decrypts HTTP/3, HTTP/2 and HTTP/1.1.", "adapter 'practice' of this release"),
-    ("counters", Available, "Decrypted, failed and lost connections, and its CPU.", "adapter 'practice' of this release"),
+    (
+        "counters",
+        Available,
+        "Decrypted, failed and lost connections, and its CPU.",
+        "adapter 'practice' of this release",
+    ),
 ];
 const FORTIGATE: &[Row] = &[
     NO_ADAPTER,
@@ -37,8 +42,18 @@ const FORTIGATE: &[Row] = &[
         "Sessions are evaluated again by default (firewall-session-dirty check-all); with check-new they must be drained first.",
         "community.fortinet.com ta-p/195802",
     ),
-    ("identity", Documented, "REST API token over HTTPS only; serial, version and build.", "docs.fortinet.com 7.4 REST API"),
-    ("counters", Documented, "CPU, sessions, policies by REST; SNMP besides (session rate is a one-minute average).", "fortigate_exporter README"),
+    (
+        "identity",
+        Documented,
+        "REST API token over HTTPS only; serial, version and build.",
+        "docs.fortinet.com 7.4 REST API",
+    ),
+    (
+        "counters",
+        Documented,
+        "CPU, sessions, policies by REST; SNMP besides (session rate is a one-minute average).",
+        "fortigate_exporter README",
+    ),
 ];
 const FTD_FDM: &[Row] = &[
     NO_ADAPTER,
@@ -49,7 +64,12 @@ const FTD_FDM: &[Row] = &[
         "A change is in force after a deployment job; foreign pending changes must be refused.",
         "developer.cisco.com firepower threat-defense deployment",
     ),
-    ("identity", Documented, "OAuth token, 30 minutes; not available when a management center manages it.", "developer.cisco.com ftd-api-reference token"),
+    (
+        "identity",
+        Documented,
+        "OAuth token, 30 minutes; not available when a management center manages it.",
+        "developer.cisco.com ftd-api-reference token",
+    ),
 ];
 const FTD_FMC: &[Row] = &[
     NO_ADAPTER,
@@ -59,7 +79,12 @@ const FTD_FMC: &[Row] = &[
         "HTTP/3 experimental: 7.6 or later, Snort 3, standalone. Disabling the advertisement of HTTP/3 skews HTTP/3 runs.",
         "secure.cisco.com quic-decryption",
     ),
-    ("apply", Documented, "A change is in force after a deployment task, minutes rather than seconds.", "cisco.com 215918"),
+    (
+        "apply",
+        Documented,
+        "A change is in force after a deployment task, minutes rather than seconds.",
+        "cisco.com 215918",
+    ),
     (
         "identity",
         Documented,
@@ -69,22 +94,57 @@ const FTD_FMC: &[Row] = &[
 ];
 const PAN_OS: &[Row] = &[
     NO_ADAPTER,
-    ("h3", Documented, "No decryption of HTTP/3; it is blocked, so that clients fall back.", "knowledgebase.paloaltonetworks.com kA10g000000ClarCAC"),
-    ("apply", Documented, "A change is in force after a commit job, which is polled.", "docs.paloaltonetworks.com PAN-OS XML API"),
+    (
+        "h3",
+        Documented,
+        "No decryption of HTTP/3; it is blocked, so that clients fall back.",
+        "knowledgebase.paloaltonetworks.com kA10g000000ClarCAC",
+    ),
+    (
+        "apply",
+        Documented,
+        "A change is in force after a commit job, which is polled.",
+        "docs.paloaltonetworks.com PAN-OS XML API",
+    ),
     (
         "sessions",
         Documented,
         "TLS 1.3 only if the decryption profile allows it (default 1.2), else both modes compare different versions.",
         "docs.paloaltonetworks.com network-security TLS 1.3",
     ),
-    ("identity", Documented, "API key in a header; version, serial and model.", "docs.paloaltonetworks.com PAN-OS XML API"),
-    ("counters", Documented, "SSL proxy sessions and their utilisation by SNMP.", "DataDog integrations-core palo-alto.yaml"),
+    (
+        "identity",
+        Documented,
+        "API key in a header; version, serial and model.",
+        "docs.paloaltonetworks.com PAN-OS XML API",
+    ),
+    (
+        "counters",
+        Documented,
+        "SSL proxy sessions and their utilisation by SNMP.",
+        "DataDog integrations-core palo-alto.yaml",
+    ),
 ];
 const CHECK_POINT: &[Row] = &[
     NO_ADAPTER,
-    ("h3", Unknown, "HTTP/3 inspection is claimed for R82; not confirmed by a source that was found.", "no source was found"),
-    ("apply", Documented, "Edit, publish, install policy; HTTPS rules need R80.40 or later.", "check_point.mgmt cp_mgmt_https_rule"),
-    ("identity", Documented, "Management session; versions of the gateway's API differ in what works.", "CheckPointAnsibleGAIACollection 62"),
+    (
+        "h3",
+        Unknown,
+        "HTTP/3 inspection is claimed for R82; not confirmed by a source that was found.",
+        "no source was found",
+    ),
+    (
+        "apply",
+        Documented,
+        "Edit, publish, install policy; HTTPS rules need R80.40 or later.",
+        "check_point.mgmt cp_mgmt_https_rule",
+    ),
+    (
+        "identity",
+        Documented,
+        "Management session; versions of the gateway's API differ in what works.",
+        "CheckPointAnsibleGAIACollection 62",
+    ),
 ];
 const OTHER: &[Row] = &[NO_ADAPTER, ("h3", Unknown, "Nothing is known of this device.", "no source was found")];
 

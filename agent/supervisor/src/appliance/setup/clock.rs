@@ -54,7 +54,8 @@ fn source(seen: &Seen<'_>) -> Finding {
 
 fn synchronised(seen: &Seen<'_>) -> Finding {
     if seen.clock.synchronised {
-        let evidence = "The time service says that a time server has set the clock (/run/systemd/timesync/synchronized).";
+        let evidence =
+            "The time service says that a time server has set the clock (/run/systemd/timesync/synchronized).";
         return finding("synchronised", FindingVerdict::Passed, evidence.to_owned(), "");
     }
     finding(
@@ -68,7 +69,9 @@ fn synchronised(seen: &Seen<'_>) -> Finding {
 fn rtc(skew: Option<i64>) -> Finding {
     const WHAT: &str = "System clock less the machine's own clock (RTC)";
     match skew {
-        None => finding("skew", FindingVerdict::NotChecked, "The machine has no clock of its own (RTC).".to_owned(), ""),
+        None => {
+            finding("skew", FindingVerdict::NotChecked, "The machine has no clock of its own (RTC).".to_owned(), "")
+        }
         Some(skew) if skew.abs() <= MUCH => finding("skew", FindingVerdict::Passed, format!("{WHAT}: {skew} s."), ""),
         Some(skew) => finding(
             "skew",
@@ -81,7 +84,12 @@ fn rtc(skew: Option<i64>) -> Finding {
 
 fn past(seen: &Seen<'_>) -> Finding {
     let Some(built) = seen.built else {
-        return finding("past", FindingVerdict::NotChecked, "This release does not say when it was built.".to_owned(), "");
+        return finding(
+            "past",
+            FindingVerdict::NotChecked,
+            "This release does not say when it was built.".to_owned(),
+            "",
+        );
     };
     let date = Timestamp::from_second(built).map_or_else(|_| String::new(), |at| at.strftime("%Y-%m-%d").to_string());
     if seen.clock.now < built {
@@ -125,7 +133,10 @@ mod tests {
 
     #[test]
     fn servers_of_dhcp_are_read_from_networkd() {
-        assert_eq!(named_by_dhcp("OPER_STATE=routable\nDNS=192.0.2.1\nNTP=192.0.2.1 ntp.example.net\n"), ["192.0.2.1", "ntp.example.net"]);
+        assert_eq!(
+            named_by_dhcp("OPER_STATE=routable\nDNS=192.0.2.1\nNTP=192.0.2.1 ntp.example.net\n"),
+            ["192.0.2.1", "ntp.example.net"]
+        );
         assert_eq!(named_by_dhcp("OPER_STATE=routable\n"), Vec::<String>::new());
     }
 }

@@ -151,7 +151,9 @@ impl Safe {
             Some(sealer) => sealer
                 .seal(secret.reveal().as_bytes())
                 .await
-                .inspect_err(|error: &SealError| tracing::warn!(%error, "the device's credential is not sealed to the TPM"))
+                .inspect_err(
+                    |error: &SealError| tracing::warn!(%error, "the device's credential is not sealed to the TPM"),
+                )
                 .ok(),
         };
         let (name, other, bytes) = match sealed {

@@ -58,7 +58,9 @@ struct Marked {
 /// Why the setup goes no further.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetupError {
-    #[error("the setup was finished at {0}; it cannot be done again: change what it set on the pages of settings, device and accounts")]
+    #[error(
+        "the setup was finished at {0}; it cannot be done again: change what it set on the pages of settings, device and accounts"
+    )]
     Finished(Timestamp),
     #[error("there is no step of this name; GET /v1/setup lists them")]
     NoSuchStep,

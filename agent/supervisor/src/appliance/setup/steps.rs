@@ -84,7 +84,9 @@ pub(super) const STEPS: &[StepKind] = &[
         optional: true,
         by_itself: false,
         sentence: "The network card towards an outside device: link, speed, VLANs, duplicate addresses.",
-        is_done: |facts| facts.trunk.or("no card is chosen as trunk; choose one in the settings, or leave this step out"),
+        is_done: |facts| {
+            facts.trunk.or("no card is chosen as trunk; choose one in the settings, or leave this step out")
+        },
     },
     StepKind {
         name: "device",
@@ -98,7 +100,8 @@ pub(super) const STEPS: &[StepKind] = &[
             }
             (Some(Kind::Practice), false) | (Some(_), true) => Ok(()),
             (Some(_), false) => {
-                Err("the device stands outside, but no card is chosen as trunk; choose one in the step before".to_owned())
+                Err("the device stands outside, but no card is chosen as trunk; choose one in the step before"
+                    .to_owned())
             }
         },
     },

@@ -115,16 +115,14 @@ fn a_finished_setup_cannot_be_done_again() {
     assert!(shown.steps.iter().all(|step| step.state != StepState::Todo), "what was done stays done: {shown:?}");
     assert!(matches!(record.finish(&facts, &by(), now()), Err(SetupError::Finished(_))));
     for state in [StepState::Todo, StepState::Done, StepState::Skipped] {
-        assert!(matches!(
-            record.mark("language", &mark(state), &facts, &by(), now()),
-            Err(SetupError::Finished(_))
-        ));
+        assert!(matches!(record.mark("language", &mark(state), &facts, &by(), now()), Err(SetupError::Finished(_))));
     }
 }
 
 #[test]
 fn a_record_of_a_later_release_is_understood() {
-    let text = r#"{"marks":{"recovery":{"state":"done","when":"2026-01-31T23:59:59Z","by":"anna","more":1}},"later":true}"#;
+    let text =
+        r#"{"marks":{"recovery":{"state":"done","when":"2026-01-31T23:59:59Z","by":"anna","more":1}},"later":true}"#;
     let record: Record = serde_json::from_str(text).unwrap();
     assert_eq!(record.shown(&ready()).current.as_deref(), Some("language"));
 }

@@ -38,7 +38,12 @@ pub(crate) fn report(seen: &Seen<'_>) -> TrunkCheck {
             "Put it back, or choose another card or the practice device.",
         )],
         (Some(mac), Some(nic)) => vec![
-            finding("chosen", FindingVerdict::Passed, &format!("The card {mac} is in this machine as {}.", nic.name), ""),
+            finding(
+                "chosen",
+                FindingVerdict::Passed,
+                &format!("The card {mac} is in this machine as {}.", nic.name),
+                "",
+            ),
             link(nic),
             speed(nic),
             driver(nic),
@@ -125,7 +130,10 @@ fn frames(nic: &FoundNic, frames: Option<(u64, u64)>) -> Finding {
         Some((received, sent)) => finding(
             "frames",
             FindingVerdict::Passed,
-            &format!("{} has received {received} frames and sent {sent}; with which VLAN tags is not counted.", nic.name),
+            &format!(
+                "{} has received {received} frames and sent {sent}; with which VLAN tags is not counted.",
+                nic.name
+            ),
             "",
         ),
     }
