@@ -14,8 +14,10 @@ use serde_json::Value;
 use tbi_api::client::AgentClient;
 use tbi_api::health::{Component, Health, State};
 use tbi_api::node::KeyStorage;
-use tbi_api::settings::{Change, Settings};
+use tbi_api::settings::{Change, Management, Settings};
+use tbi_api::setup::{Locale, Mark, StepState};
 use tbi_api::status::BootKind;
+use tbi_api::trial::{Order, Outcome};
 use tbi_daemon::UnixClient;
 use tempfile::TempDir;
 
@@ -219,6 +221,36 @@ fn a_full_state_partition() {
     );
     drop(agent.end(Signal::SIGTERM));
     assert!(Command::new("umount").arg("-l").arg(&state).status().is_ok());
+}
+
+#[test]
+fn a_kill_amid_the_setup_takes_a_trial_back_and_loses_no_step() {
+    let agent = Agent::start(|_| {});
+    agent.ask(async |agent, _| {
+        let locale = Locale { language: "pt-BR".to_owned(), zone: "America/Sao_Paulo".to_owned() };
+        agent.change_locale(&locale).await.unwrap();
+        let done = Mark { state: StepState::Done, certificate_sha256: None };
+        agent.mark_step("language", &done).await.unwrap();
+        let json = r#"{"addressing":{"method":"static","address":"192.0.2.10/24","gateway":null,"dns":[]}}"#;
+        let order = Order { based_on: 0, management: serde_json::from_str(json).unwrap(), seconds: None };
+        agent.begin_trial(&order).await.unwrap();
+    });
+    let dir = agent.end(Signal::SIGKILL);
+    let (state, file) = (dir.path().join("state"), dir.path().join("state/settings.json"));
+    assert!(fs::read_to_string(&file).unwrap().contains("192.0.2.10"), "it was in force");
+    let agent = Agent::spawn(dir, &state, &[]);
+    agent.ask(async |agent, _| {
+        let trials = agent.trials().await.unwrap();
+        assert_eq!((trials.on, trials.last.unwrap().outcome), (None, Outcome::Restarted));
+        assert_eq!(agent.settings().await.unwrap().settings.management, Management::default());
+        let setup = agent.setup().await.unwrap();
+        let language = setup.steps.iter().find(|step| step.name == "language").unwrap();
+        assert_eq!(language.state, StepState::Done);
+        assert_eq!(agent.locale().await.unwrap().zone, "America/Sao_Paulo");
+        let verification = agent.audit_verification().await.unwrap();
+        assert!(verification.intact, "{verification:?}");
+    });
+    assert!(!fs::read_to_string(&file).unwrap().contains("192.0.2.10"), "the file for the system is the old one again");
 }
 
 #[test]
