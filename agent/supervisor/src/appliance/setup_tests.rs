@@ -1,6 +1,6 @@
 //! The wizard over the agent's socket: resumed after a kill, refused once it is finished; trials of the management network that are kept, that
 //! time out, and that a kill cuts short; the device whose credential nobody sees again.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::Path;

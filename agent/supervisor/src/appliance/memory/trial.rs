@@ -198,7 +198,7 @@ fn sentence(journal: &Journal, outcome: Outcome) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use std::fs;
     use std::path::Path;
 

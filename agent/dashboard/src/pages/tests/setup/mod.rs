@@ -60,6 +60,9 @@ fn all<'a>(token: &'a str, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a s
     [("csrf", token)].into_iter().chain(fields.iter().copied()).collect()
 }
 
+/// Fields of a form, as they are typed.
+type Typed<'a> = &'a [(&'a str, &'a str)];
+
 const MANAGEMENT: [(&str, &str); 7] = [
     ("action", "keep"),
     ("based_on", "3"),
@@ -120,7 +123,7 @@ async fn the_whole_setup_is_walked_in_both_languages() {
             super::markup::well_made(path, &page);
         }
         let fingerprint = "ab".repeat(32);
-        let story: [(&str, &[(&str, &str)], &str); 13] = [
+        let story: [(&str, Typed<'_>, &str); 13] = [
             ("/setup/account", &[("action", "done")], "/setup/language"),
             // Language and zone of the box; the reader's own stay.
             (
