@@ -8,6 +8,7 @@
 //! | [`frame`] | what is around every page |
 //! | [`visit`], [`form`], [`next`] | who reads, what they send, where they go then |
 //! | [`refused`] | refusals as pages |
+//! | [`api_call`] | what a form does, as a line for a shell |
 //! | [`assets`] | style and pictures |
 //! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
@@ -15,6 +16,7 @@
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
 //! comes from outside is escaped by the templates; none of them marks anything as safe, which a test holds them to.
 
+mod api_call;
 mod assets;
 mod audit;
 mod cookie;
