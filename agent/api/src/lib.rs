@@ -27,6 +27,9 @@
 //! | `DELETE /v1/runs/{id}` | | 202: will end `interrupted` |
 //! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), `bye` at its end |
 //! | `GET /v1/runs/{id}/outline` | | [`runs::Outline`]: the record without its measurements; 404 while there is none |
+//! | `GET /v1/runs/{id}/series` | | [`series::Series`]: what was measured so far, or in all, small enough to be drawn |
+//! | `GET /v1/runs/{id}/csv` | [`series::Written`] in the query | every KPI of every block and every result, as CSV |
+//! | `GET /v1/runs/{id}/histograms` | | the record's histograms, each bucket with its count |
 //! | `GET /v1/runs/{id}/record` | | the run record (`run.json`) |
 //! | `GET /v1/runs/{id}/report` | | the report (HTML) |
 //! | `GET /v1/audit` | [`audit::Filter`] in the query | list of [`audit::Entry`], newest first |
@@ -44,6 +47,7 @@
 pub mod access;
 pub mod audit;
 pub mod client;
+pub mod estimate;
 pub mod hardware;
 pub mod health;
 pub mod isp;
@@ -52,6 +56,7 @@ pub mod node;
 pub mod power;
 pub mod preflight;
 pub mod runs;
+pub mod series;
 pub mod settings;
 pub mod status;
 pub mod usage;

@@ -37,6 +37,11 @@ impl Fields {
         Some(Self(fields))
     }
 
+    /// Names of the fields that there are.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// What was written into a field; nothing when there is no such field.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)

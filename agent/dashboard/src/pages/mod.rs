@@ -8,18 +8,22 @@
 //! | [`frame`] | what is around every page |
 //! | [`visit`], [`form`], [`next`] | who reads, what they send, where they go then |
 //! | [`refused`] | refusals as pages |
+//! | [`api_call`] | what a form does, as a line for a shell |
 //! | [`assets`] | style and pictures |
 //! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
+//! | [`live`] | runs ordered, followed, stopped, compared |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
 //! comes from outside is escaped by the templates; none of them marks anything as safe, which a test holds them to.
 
+mod api_call;
 mod assets;
 mod audit;
 mod cookie;
 mod form;
 mod frame;
+mod live;
 mod login;
 mod look;
 mod new_user;
@@ -95,6 +99,11 @@ const PAGES: &[Page] = &[
     Page("/sessions", &["get", "post"], EVERYBODY, Proof::Usual),
 ];
 
+/// Those of this file and those of the parts; what fits two paths is the first one's.
+fn all_pages() -> impl Iterator<Item = &'static Page> {
+    live::PAGES.iter().chain(PAGES)
+}
+
 /// What the pages have in common.
 pub(crate) struct Pages {
     access: Arc<Access>,
@@ -143,6 +152,7 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/users/account/{name}", get(user::show).post(user::change))
         .route("/step-up", get(step_up::show).post(step_up::prove))
         .route("/sessions", get(sessions::show).post(sessions::end))
+        .merge(live::router())
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
         .with_state(pages)
@@ -151,7 +161,7 @@ fn router(pages: Arc<Pages>) -> Router {
 /// The claims in the words of a daemon's document.
 fn document() -> Value {
     let mut paths = Map::new();
-    for Page(path, methods, roles, proof) in PAGES {
+    for Page(path, methods, roles, proof) in all_pages() {
         let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
         let security = if roles.is_empty() { json!([]) } else { json!([{ "session": names }]) };
         let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": form::LIMIT});
@@ -167,8 +177,7 @@ fn roles_of(path: &str) -> Option<&'static [Role]> {
         template.split('/').count() == path.split('/').count()
             && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
     };
-    PAGES
-        .iter()
+    all_pages()
         .find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template))
         .map(|Page(_, _, roles, _)| *roles)
 }

@@ -8,6 +8,7 @@
 //!  audit chain, licences, usage, backups ─▶ books, meter, upkeep ─────────────────────────────┘
 //! ```
 //!
+//! [`series`] and [`csv`] make of what is kept of a run what can be drawn and calculated with.
 //! [`access`] answers the dashboard on a socket of its own; [`trail`] stands around every change of [`api`]; [`permit`] is asked by the run
 //! driver, and by nobody else, whether a run may start.
 //!
@@ -20,7 +21,10 @@ mod books;
 pub(crate) mod boot;
 pub(crate) mod capabilities;
 mod claim;
+mod csv;
 pub(crate) mod events;
+#[cfg(test)]
+mod exports_tests;
 pub(crate) mod hardware;
 pub(crate) mod health;
 pub(crate) mod identity;
@@ -33,6 +37,7 @@ pub(crate) mod own_router;
 pub(crate) mod permit;
 pub(crate) mod sealing;
 pub(crate) mod seams;
+mod series;
 pub(crate) mod settings;
 pub(crate) mod sysfs;
 #[cfg(test)]

@@ -29,9 +29,9 @@ use super::sysfs::tests::{CARDS, fixture};
 use crate::run::authorize::{Authorizer as _, Finished, Request, plan_sha256};
 
 /// One run that the test drives.
-struct OneRun {
-    run: watch::Sender<Run>,
-    folder: PathBuf,
+pub(super) struct OneRun {
+    pub(super) run: watch::Sender<Run>,
+    pub(super) folder: PathBuf,
 }
 
 impl Runs for OneRun {
@@ -72,7 +72,7 @@ impl Runs for OneRun {
 
 /// Remembers what it was asked and answers what it was told to.
 #[derive(Default)]
-struct Recorder {
+pub(super) struct Recorder {
     orders: Mutex<Vec<Action>>,
     changes: Mutex<Vec<Change>>,
     reports: Mutex<u32>,
@@ -130,7 +130,7 @@ fn run() -> Run {
 }
 
 /// A box on a socket for the length of `story`.
-async fn on_a_box<F: Future<Output = ()>>(
+pub(super) async fn on_a_box<F: Future<Output = ()>>(
     state: &Path,
     root: Root,
     story: impl FnOnce(AgentClient, UnixClient, Arc<OneRun>, Arc<Recorder>) -> F,
@@ -162,7 +162,7 @@ async fn on_a_box<F: Future<Output = ()>>(
     appliance.end().await;
 }
 
-fn code(error: &ClientError) -> &str {
+pub(super) fn code(error: &ClientError) -> &str {
     error.code().unwrap_or("none")
 }
 
@@ -175,7 +175,7 @@ async fn soon(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn booted(id: &str) -> (tempfile::TempDir, Root) {
+pub(super) fn booted(id: &str) -> (tempfile::TempDir, Root) {
     fixture(&[CARDS, &[("proc/sys/kernel/random/boot_id", id), ("proc/sys/kernel/hostname", "bench-1\n")]].concat())
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod document;
+mod exports;
 mod isp;
 mod licences;
 mod machine;
@@ -51,6 +52,9 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/runs/compare", get(runs::compare_runs))
         .route("/v1/runs/{id}", get(runs::run).delete(runs::stop_run))
         .route("/v1/runs/{id}/events", get(runs::run_events))
+        .route("/v1/runs/{id}/series", get(exports::run_series))
+        .route("/v1/runs/{id}/csv", get(exports::run_csv))
+        .route("/v1/runs/{id}/histograms", get(exports::run_histograms))
         .route("/v1/runs/{id}/outline", get(runs::run_outline))
         .route("/v1/runs/{id}/record", get(runs::run_record))
         .route("/v1/runs/{id}/report", get(runs::run_report))
@@ -93,6 +97,9 @@ pub(crate) fn router(shared: Shared) -> Router {
         runs::run,
         runs::stop_run,
         runs::run_events,
+        exports::run_series,
+        exports::run_csv,
+        exports::run_histograms,
         runs::run_outline,
         runs::run_record,
         runs::run_report,
