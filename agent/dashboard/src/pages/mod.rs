@@ -10,6 +10,7 @@
 //! | [`refused`] | refusals as pages |
 //! | [`assets`] | style and pictures |
 //! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
+//! | [`rooms`] | own account, tokens, certificates, licence, support, system, about |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
@@ -28,6 +29,7 @@ mod number;
 mod overview;
 mod preferences;
 mod refused;
+mod rooms;
 mod run;
 mod runs;
 mod sessions;
@@ -57,7 +59,8 @@ use serde_json::{Map, Value, json};
 use tbi_api::access::Role;
 use tbi_api::client::AgentClient;
 
-use crate::access::{Access, Fault};
+use crate::access::{Access, Desk, Fault};
+use crate::certs::Certificates;
 use crate::local::{Local, Mount};
 
 /// How long a page waits for the agent before it says that it does not answer.
@@ -95,9 +98,16 @@ const PAGES: &[Page] = &[
     Page("/sessions", &["get", "post"], EVERYBODY, Proof::Usual),
 ];
 
+/// Those of every part.
+fn pages() -> impl Iterator<Item = &'static Page> {
+    [PAGES, rooms::PAGES].into_iter().flatten()
+}
+
 /// What the pages have in common.
 pub(crate) struct Pages {
     access: Arc<Access>,
+    /// What is done about the door's certificate.
+    desk: Desk,
     agent: AgentClient,
     /// Whether there is an account. Once there is one there always is, because the last administrator stays.
     claimed: AtomicBool,
@@ -105,10 +115,11 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// Pages that ask the agent at `agent`, or where it is on an appliance.
-    pub(crate) fn new(access: Arc<Access>, agent: Option<&Path>) -> Arc<Self> {
+    pub(crate) fn new(access: Arc<Access>, certificates: Arc<Certificates>, agent: Option<&Path>) -> Arc<Self> {
+        let desk = Desk::new(Arc::clone(&access), certificates);
         let socket = agent.unwrap_or(Path::new(tbi_api::AGENT_SOCKET));
         let agent = AgentClient::new(socket).with_timeout(PATIENCE);
-        Arc::new(Self { access, agent, claimed: AtomicBool::new(false) })
+        Arc::new(Self { access, desk, agent, claimed: AtomicBool::new(false) })
     }
 
     /// Whether there is an account.
@@ -143,6 +154,7 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/users/account/{name}", get(user::show).post(user::change))
         .route("/step-up", get(step_up::show).post(step_up::prove))
         .route("/sessions", get(sessions::show).post(sessions::end))
+        .merge(rooms::routes())
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
         .with_state(pages)
@@ -151,7 +163,7 @@ fn router(pages: Arc<Pages>) -> Router {
 /// The claims in the words of a daemon's document.
 fn document() -> Value {
     let mut paths = Map::new();
-    for Page(path, methods, roles, proof) in PAGES {
+    for Page(path, methods, roles, proof) in pages() {
         let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
         let security = if roles.is_empty() { json!([]) } else { json!([{ "session": names }]) };
         let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": form::LIMIT});
@@ -167,10 +179,7 @@ fn roles_of(path: &str) -> Option<&'static [Role]> {
         template.split('/').count() == path.split('/').count()
             && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
     };
-    PAGES
-        .iter()
-        .find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template))
-        .map(|Page(_, _, roles, _)| *roles)
+    pages().find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template)).map(|Page(_, _, roles, _)| *roles)
 }
 
 /// A template as an answer.

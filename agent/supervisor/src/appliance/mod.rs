@@ -34,6 +34,7 @@ pub(crate) mod permit;
 pub(crate) mod sealing;
 pub(crate) mod seams;
 pub(crate) mod settings;
+mod support;
 pub(crate) mod sysfs;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,10 @@ const HOSTILE: &str = "\"'></title></textarea>--><script>alert(1)</script><img s
 /// Nothing of it is there but as text.
 #[track_caller]
 fn harmless(page: &Page) {
-    for word in ["<script", "<img src=x", "onerror=alert(1)>", "</textarea>"] {
+    // The frame's own module.
+    assert_eq!(page.body.matches("<script type=\"module\" src=\"/assets/").count(), 1);
+    assert_eq!(page.body.matches("<script").count(), 1, "a script in {}", page.body);
+    for word in ["<img src=x", "onerror=alert(1)>", "</textarea>"] {
         assert!(!page.body.contains(word), "'{word}' in {}", page.body);
     }
     // As often as a page ends its own title.

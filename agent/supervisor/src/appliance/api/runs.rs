@@ -48,7 +48,7 @@ pub(super) async fn compare_runs(
 }
 
 /// What somebody needs of a record; one at a time, because a record has tens of megabytes.
-async fn record_of<T: DeserializeOwned + Send + 'static>(shared: &Shared, id: &str) -> Answer<T> {
+pub(super) async fn record_of<T: DeserializeOwned + Send + 'static>(shared: &Shared, id: &str) -> Answer<T> {
     known(shared, id)?;
     let missing = || {
         let sentence = format!("run {id} has no record that can be read; only a run that is over has one");
