@@ -42,7 +42,10 @@
 //! | `GET /v1/usage/pending` | [`usage::Batch`] in the query | [`usage::Report`]: ticks the endpoint does not have |
 //! | `POST /v1/usage/acknowledgement` | [`usage::Accepted`] | [`usage::Usage`]; 422 for a number that was never handed out |
 //! | `POST /v1/usage/report` | | 202 [`usage::Started`]: reports now; 409 without an endpoint, 503 when it cannot be started |
+//! | `GET /v1/support/bundle` | | [`support::Bundle`]: what a supporter needs, without secrets |
 //! | `POST /v1/power` | [`power::Order`] | 202 [`power::Order`]; 503 when the system refuses |
+//!
+//! Every change takes `?reason=…` ([`reason::Reason`]), which is kept in its audit entry.
 
 pub mod access;
 pub mod audit;
@@ -55,10 +58,12 @@ pub mod licence;
 pub mod node;
 pub mod power;
 pub mod preflight;
+pub mod reason;
 pub mod runs;
 pub mod series;
 pub mod settings;
 pub mod status;
+pub mod support;
 pub mod usage;
 
 /// Where the agent listens on an appliance.

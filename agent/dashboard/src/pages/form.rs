@@ -15,8 +15,8 @@ use super::Pages;
 use super::refused::Refused;
 use crate::access::{Origin, Visitor, Who, origin};
 
-/// Largest form, bytes; the largest of ours is a password and little more.
-pub(crate) const LIMIT: usize = 16 << 10;
+/// Largest form, bytes: a chain of ten certificates, as much as the API takes.
+pub(crate) const LIMIT: usize = 64 << 10;
 /// Field of the token.
 pub(crate) const TOKEN: &str = "csrf";
 const KIND: &[u8] = b"application/x-www-form-urlencoded";

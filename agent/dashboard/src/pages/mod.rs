@@ -12,6 +12,7 @@
 //! | [`assets`] | style and pictures |
 //! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
 //! | [`live`] | runs ordered, followed, stopped, compared |
+//! | [`rooms`] | own account, tokens, certificates, licence, support, system, about |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
@@ -32,6 +33,7 @@ mod number;
 mod overview;
 mod preferences;
 mod refused;
+mod rooms;
 mod run;
 mod runs;
 mod sessions;
@@ -61,7 +63,8 @@ use serde_json::{Map, Value, json};
 use tbi_api::access::Role;
 use tbi_api::client::AgentClient;
 
-use crate::access::{Access, Fault};
+use crate::access::{Access, Desk, Fault};
+use crate::certs::Certificates;
 use crate::local::{Local, Mount};
 
 /// How long a page waits for the agent before it says that it does not answer.
@@ -99,14 +102,16 @@ const PAGES: &[Page] = &[
     Page("/sessions", &["get", "post"], EVERYBODY, Proof::Usual),
 ];
 
-/// Those of this file and those of the parts; what fits two paths is the first one's.
+/// Those of every part; what fits two paths is the first one's.
 fn all_pages() -> impl Iterator<Item = &'static Page> {
-    live::PAGES.iter().chain(PAGES)
+    [live::PAGES, PAGES, rooms::PAGES].into_iter().flatten()
 }
 
 /// What the pages have in common.
 pub(crate) struct Pages {
     access: Arc<Access>,
+    /// What is done about the door's certificate.
+    desk: Desk,
     agent: AgentClient,
     /// Whether there is an account. Once there is one there always is, because the last administrator stays.
     claimed: AtomicBool,
@@ -114,10 +119,11 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// Pages that ask the agent at `agent`, or where it is on an appliance.
-    pub(crate) fn new(access: Arc<Access>, agent: Option<&Path>) -> Arc<Self> {
+    pub(crate) fn new(access: Arc<Access>, certificates: Arc<Certificates>, agent: Option<&Path>) -> Arc<Self> {
+        let desk = Desk::new(Arc::clone(&access), certificates);
         let socket = agent.unwrap_or(Path::new(tbi_api::AGENT_SOCKET));
         let agent = AgentClient::new(socket).with_timeout(PATIENCE);
-        Arc::new(Self { access, agent, claimed: AtomicBool::new(false) })
+        Arc::new(Self { access, desk, agent, claimed: AtomicBool::new(false) })
     }
 
     /// Whether there is an account.
@@ -153,6 +159,7 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/step-up", get(step_up::show).post(step_up::prove))
         .route("/sessions", get(sessions::show).post(sessions::end))
         .merge(live::router())
+        .merge(rooms::routes())
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
         .with_state(pages)

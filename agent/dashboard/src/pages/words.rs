@@ -21,9 +21,9 @@ pub(crate) enum Lang {
 }
 
 /// Sources of one language.
-type Sources = [&'static str; 7];
+type Sources = &'static [&'static str];
 
-const EN: Sources = [
+const EN: Sources = &[
     include_str!("../../words/en/frame.ftl"),
     include_str!("../../words/en/access.ftl"),
     include_str!("../../words/en/refusals.ftl"),
@@ -31,8 +31,9 @@ const EN: Sources = [
     include_str!("../../words/en/runs.ftl"),
     include_str!("../../words/en/audit.ftl"),
     include_str!("../../words/en/live.ftl"),
+    include_str!("../../words/en/rooms.ftl"),
 ];
-const PT_BR: Sources = [
+const PT_BR: Sources = &[
     include_str!("../../words/pt-BR/frame.ftl"),
     include_str!("../../words/pt-BR/access.ftl"),
     include_str!("../../words/pt-BR/refusals.ftl"),
@@ -40,6 +41,7 @@ const PT_BR: Sources = [
     include_str!("../../words/pt-BR/runs.ftl"),
     include_str!("../../words/pt-BR/audit.ftl"),
     include_str!("../../words/pt-BR/live.ftl"),
+    include_str!("../../words/pt-BR/rooms.ftl"),
 ];
 
 static ENGLISH: LazyLock<FluentBundle<FluentResource>> = LazyLock::new(|| bundle(Lang::En));
@@ -90,7 +92,7 @@ impl Lang {
         best.1
     }
 
-    pub(super) fn sources(self) -> &'static Sources {
+    pub(super) fn sources(self) -> Sources {
         match self {
             Self::En => &EN,
             Self::PtBr => &PT_BR,

@@ -39,6 +39,7 @@ pub(crate) mod sealing;
 pub(crate) mod seams;
 mod series;
 pub(crate) mod settings;
+mod support;
 pub(crate) mod sysfs;
 #[cfg(test)]
 mod tests;

@@ -10,16 +10,17 @@ use super::{Browser, Page, Stand};
 
 pub(super) fn files(folder: &str, end: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let (mut folders, mut entries) = (vec![root.clone()], Vec::new());
-    while let Some(folder) = folders.pop() {
-        let there = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-        let (deeper, here): (Vec<_>, Vec<_>) = there.partition(|path| path.is_dir());
-        // Pages of tests say what they look for, not what there is.
-        folders.extend(deeper.into_iter().filter(|path| !path.ends_with("tests")));
-        entries.extend(here);
+    let (mut open, mut read) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = open.pop() {
+        for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            // What tests make up is no page.
+            if path.is_dir() && !path.ends_with("tests") {
+                open.push(path);
+            } else if path.to_str().unwrap().ends_with(end) {
+                read.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
     }
-    let wanted = entries.into_iter().filter(|path| path.to_str().unwrap().ends_with(end));
-    let read: Vec<_> = wanted.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect();
     assert!(!read.is_empty(), "{}", root.display());
     read
 }

@@ -7,6 +7,7 @@ mod isp;
 mod licences;
 mod machine;
 mod runs;
+mod support;
 mod usage;
 
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/usage/pending", get(usage::pending))
         .route("/v1/usage/acknowledgement", post(usage::acknowledge))
         .route("/v1/usage/report", post(usage::report))
+        .route("/v1/support/bundle", get(support::bundle))
         .route("/v1/power", post(machine::order_power))
         .route_layer(from_fn_with_state(Arc::clone(&shared.appliance), trail))
         .with_state(shared)
@@ -113,6 +115,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         usage::pending,
         usage::acknowledge,
         usage::report,
+        support::bundle,
         machine::order_power
     ),
     components(schemas(Problem, Progress)),
