@@ -24,7 +24,8 @@ use crate::{audit, power};
 /// Asks the agent behind a socket.
 #[derive(Debug, Clone)]
 pub struct AgentClient {
-    socket: UnixClient,
+    /// Also for the methods that stand beside their types.
+    pub(crate) socket: UnixClient,
 }
 
 impl AgentClient {

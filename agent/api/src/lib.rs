@@ -43,6 +43,23 @@
 //! | `POST /v1/usage/acknowledgement` | [`usage::Accepted`] | [`usage::Usage`]; 422 for a number that was never handed out |
 //! | `POST /v1/usage/report` | | 202 [`usage::Started`]: reports now; 409 without an endpoint, 503 when it cannot be started |
 //! | `GET /v1/support/bundle` | | [`support::Bundle`]: what a supporter needs, without secrets |
+//! | `GET /v1/setup` | | [`setup::Setup`]: the steps of the first-boot wizard |
+//! | `PUT /v1/setup/steps/{step}` | [`setup::Mark`] | [`setup::Setup`]; 409 when the setup is finished, 422 when the step is not done |
+//! | `POST /v1/setup/finish` | | [`setup::Setup`]; 409 when it is finished, 422 with the step that is missing |
+//! | `GET /v1/locale` | | [`setup::Locale`] |
+//! | `PUT /v1/locale` | [`setup::Locale`] | [`setup::Locale`]; 422 with the sentence |
+//! | `GET /v1/time` | | [`setup::TimeReport`] |
+//! | `GET /v1/trunk/check` | | [`setup::TrunkCheck`] |
+//! | `GET /v1/settings/trial` | | [`trial::Trials`] |
+//! | `POST /v1/settings/trial` | [`trial::Order`] | 201 [`trial::Trial`]: in force until its deadline; 409 while one is on |
+//! | `POST /v1/settings/trial/confirm` | | [`trial::Trials`]: kept; 409 when none is on |
+//! | `DELETE /v1/settings/trial` | | 204: taken back; 409 when none is on |
+//! | `GET /v1/device` | | [`device::Device`] |
+//! | `PUT /v1/device` | [`device::Change`] | [`device::Device`]; 422 with the sentence |
+//! | `GET /v1/device/authorities` | | list of [`device::Authority`] |
+//! | `POST /v1/device/authorities` | [`device::Bundle`] | list of [`device::Authority`]; 422 with the sentence |
+//! | `DELETE /v1/device/authorities/{sha256}` | | 204 |
+//! | `GET /v1/authorities/persona` | | the persona CA, as PEM; 503 while the personas are not up |
 //! | `POST /v1/power` | [`power::Order`] | 202 [`power::Order`]; 503 when the system refuses |
 //!
 //! Every change takes `?reason=…` ([`reason::Reason`]), which is kept in its audit entry.
@@ -50,6 +67,7 @@
 pub mod access;
 pub mod audit;
 pub mod client;
+pub mod device;
 pub mod estimate;
 pub mod hardware;
 pub mod health;
@@ -62,8 +80,10 @@ pub mod reason;
 pub mod runs;
 pub mod series;
 pub mod settings;
+pub mod setup;
 pub mod status;
 pub mod support;
+pub mod trial;
 pub mod usage;
 
 /// Where the agent listens on an appliance.

@@ -94,8 +94,8 @@ impl Lang {
 
     pub(super) fn sources(self) -> Sources {
         match self {
-            Self::En => &EN,
-            Self::PtBr => &PT_BR,
+            Self::En => EN,
+            Self::PtBr => PT_BR,
         }
     }
 

@@ -9,6 +9,7 @@
 //! ```
 //!
 //! [`series`] and [`csv`] make of what is kept of a run what can be drawn and calculated with.
+//! [`setup`] is the first-boot wizard and what it sets beside settings and topology.
 //! [`access`] answers the dashboard on a socket of its own; [`trail`] stands around every change of [`api`]; [`permit`] is asked by the run
 //! driver, and by nobody else, whether a run may start.
 //!
@@ -39,6 +40,7 @@ pub(crate) mod sealing;
 pub(crate) mod seams;
 mod series;
 pub(crate) mod settings;
+mod setup;
 mod support;
 pub(crate) mod sysfs;
 #[cfg(test)]

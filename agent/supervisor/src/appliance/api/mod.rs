@@ -1,13 +1,16 @@
 //! The agent's API over HTTP: the paths of `tbi_api`, each a few lines around [`Appliance`]. Decides nothing but which status an error has.
 
 mod audit;
+mod device;
 mod document;
 mod exports;
 mod isp;
 mod licences;
 mod machine;
 mod runs;
+mod setup;
 mod support;
+mod trial;
 mod usage;
 
 use std::sync::Arc;
@@ -43,6 +46,18 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/hardware", get(machine::hardware))
         .route("/v1/capabilities", get(machine::capabilities))
         .route("/v1/settings", get(machine::settings).put(machine::change_settings))
+        .route("/v1/settings/trial", get(trial::trials).post(trial::begin_trial).delete(trial::withdraw_trial))
+        .route("/v1/settings/trial/confirm", post(trial::confirm_trial))
+        .route("/v1/setup", get(setup::setup))
+        .route("/v1/setup/steps/{step}", put(setup::mark_step))
+        .route("/v1/setup/finish", post(setup::finish_setup))
+        .route("/v1/locale", get(setup::locale).put(setup::change_locale))
+        .route("/v1/time", get(setup::time))
+        .route("/v1/trunk/check", get(setup::check_trunk))
+        .route("/v1/authorities/persona", get(setup::persona_ca))
+        .route("/v1/device", get(device::device).put(device::change_device))
+        .route("/v1/device/authorities", get(device::authorities).post(device::add_authorities))
+        .route("/v1/device/authorities/{sha256}", delete(device::remove_authority))
         .route("/v1/topology", get(machine::topology).put(machine::change_topology))
         .route("/v1/isp", get(isp::isp))
         // Bounded by the slot, which knows how large a root file system may be and what the disk has left.
@@ -86,6 +101,23 @@ pub(crate) fn router(shared: Shared) -> Router {
         machine::capabilities,
         machine::settings,
         machine::change_settings,
+        trial::trials,
+        trial::begin_trial,
+        trial::confirm_trial,
+        trial::withdraw_trial,
+        setup::setup,
+        setup::mark_step,
+        setup::finish_setup,
+        setup::locale,
+        setup::change_locale,
+        setup::time,
+        setup::check_trunk,
+        setup::persona_ca,
+        device::device,
+        device::change_device,
+        device::authorities,
+        device::add_authorities,
+        device::remove_authority,
         machine::topology,
         machine::change_topology,
         isp::isp,
