@@ -5,7 +5,7 @@ use tbi_daemon::ClientError;
 
 use super::AgentClient;
 use crate::hardware::Hardware;
-use crate::licence::{Document, Installed, Licences};
+use crate::licence::{Document, Installed};
 use crate::node::Capabilities;
 use crate::reason::Reason;
 use crate::usage::{Started, Usage};
@@ -25,14 +25,6 @@ impl AgentClient {
     /// [`ClientError`].
     pub async fn capabilities(&self) -> Result<Capabilities, ClientError> {
         self.socket.get_json("/v1/capabilities").await
-    }
-
-    /// What is installed, and the units that are left.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn licences(&self) -> Result<Licences, ClientError> {
-        self.socket.get_json("/v1/licences").await
     }
 
     /// Installs an envelope.
