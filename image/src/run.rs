@@ -1,13 +1,12 @@
 //! `cargo tbi run`: prepare the machine, build in release, become the agent.
 //!
 //! Every option belongs to the agent (`tbi-agent lab run`), which owns the plan; this file only adds a place for the results when none
-//! is given.
+//! is given. That includes whether the lab has a dashboard.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
 use crate::command::{become_program, print, say, succeed};
@@ -18,6 +17,8 @@ use crate::workspace::{DAEMONS, Profile, Workspace};
 const HELP_BEFORE_FIRST_BUILD: &str = "\
 Build everything and measure, on this machine alone: agents, a decrypting practice firewall and a hundred web servers.
 
+At a terminal the lab's dashboard is served as well: the command prints its URL and a one-time code, and stays up until Ctrl-C.
+
 Usage: cargo tbi run [OPTIONS]
 
 Options (the agent, once built by a first run, lists all of them here):
@@ -25,6 +26,7 @@ Options (the agent, once built by a first run, lists all of them here):
   --plan FILE        a plan of your own, TOML or JSON
   --again RUN.JSON   the run that this record describes, once more
   --out DIR          where run.json and report.html go [default: target/tbi/runs/<time>]
+  --no-dashboard     measure, print and end, also at a terminal
 
 Exit codes: 0 passed, 1 a threshold of the plan was broken, 2 could not measure.
 
@@ -57,8 +59,7 @@ impl Run {
         let mut agent = std::process::Command::new(workspace.program(Profile::Release, "tbi-agent")?);
         agent.args(["lab", "run"]).args(&self.options);
         if needs_place(&self.options) {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970; set it")?;
-            agent.arg("--out").arg(workspace.output().join("runs").join(stamp(now.as_secs())));
+            agent.arg("--base").arg(workspace.output());
         }
         become_program(&mut agent)
     }
@@ -86,13 +87,6 @@ fn wants_help(options: &[OsString]) -> bool {
 fn needs_place(options: &[OsString]) -> bool {
     !wants_help(options)
         && !options.iter().any(|option| option == "--out" || option.as_encoded_bytes().starts_with(b"--out="))
-}
-
-/// `20260131T235959Z` from Unix seconds: sorts by time and is safe in every file system.
-pub(crate) fn stamp(unix: u64) -> String {
-    let (year, month, day) = civil_from_days(unix / 86_400);
-    let second = unix % 86_400;
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
 /// Gregorian date from days since 1970-01-01, by counting eras of 400 years that start on 1 March.
@@ -125,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn stamps_are_dates() {
-        assert_eq!(stamp(0), "19700101T000000Z");
-        assert_eq!(stamp(951_782_399), "20000228T235959Z");
-        assert_eq!(stamp(951_782_400), "20000229T000000Z");
-        assert_eq!(stamp(1_798_761_599), "20261231T235959Z");
-        assert_eq!(stamp(1_798_761_600), "20270101T000000Z");
+    fn days_are_dates() {
+        assert_eq!(civil_from_days(0), (1970, 1, 1));
+        assert_eq!(civil_from_days(951_782_399 / 86_400), (2000, 2, 28));
+        assert_eq!(civil_from_days(951_782_400 / 86_400), (2000, 2, 29));
+        assert_eq!(civil_from_days(1_798_761_599 / 86_400), (2026, 12, 31));
+        assert_eq!(civil_from_days(1_798_761_600 / 86_400), (2027, 1, 1));
     }
 }

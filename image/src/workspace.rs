@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 /// The programs a run consists of; their package and binary names are the same.
-pub(crate) const DAEMONS: [&str; 4] = ["tbi-agent", "tbi-engine", "tbi-personas", "tbi-practice-dut"];
+pub(crate) const DAEMONS: [&str; 5] = ["tbi-agent", "tbi-dashboard", "tbi-engine", "tbi-personas", "tbi-practice-dut"];
 
 /// How programs are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,6 +27,9 @@
 //! | `DELETE /v1/runs/{id}` | | 202: will end `interrupted` |
 //! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), `bye` at its end |
 //! | `GET /v1/runs/{id}/outline` | | [`runs::Outline`]: the record without its measurements; 404 while there is none |
+//! | `GET /v1/runs/{id}/series` | | [`series::Series`]: what was measured so far, or in all, small enough to be drawn |
+//! | `GET /v1/runs/{id}/csv` | [`series::Written`] in the query | every KPI of every block and every result, as CSV |
+//! | `GET /v1/runs/{id}/histograms` | | the record's histograms, each bucket with its count |
 //! | `GET /v1/runs/{id}/record` | | the run record (`run.json`) |
 //! | `GET /v1/runs/{id}/report` | | the report (HTML) |
 //! | `GET /v1/audit` | [`audit::Filter`] in the query | list of [`audit::Entry`], newest first |
@@ -39,6 +42,7 @@
 //! | `GET /v1/usage/pending` | [`usage::Batch`] in the query | [`usage::Report`]: ticks the endpoint does not have |
 //! | `POST /v1/usage/acknowledgement` | [`usage::Accepted`] | [`usage::Usage`]; 422 for a number that was never handed out |
 //! | `POST /v1/usage/report` | | 202 [`usage::Started`]: reports now; 409 without an endpoint, 503 when it cannot be started |
+//! | `GET /v1/support/bundle` | | [`support::Bundle`]: what a supporter needs, without secrets |
 //! | `GET /v1/setup` | | [`setup::Setup`]: the steps of the first-boot wizard |
 //! | `PUT /v1/setup/steps/{step}` | [`setup::Mark`] | [`setup::Setup`]; 409 when the setup is finished, 422 when the step is not done |
 //! | `POST /v1/setup/finish` | | [`setup::Setup`]; 409 when it is finished, 422 with the step that is missing |
@@ -57,11 +61,14 @@
 //! | `DELETE /v1/device/authorities/{sha256}` | | 204 |
 //! | `GET /v1/authorities/persona` | | the persona CA, as PEM; 503 while the personas are not up |
 //! | `POST /v1/power` | [`power::Order`] | 202 [`power::Order`]; 503 when the system refuses |
+//!
+//! Every change takes `?reason=…` ([`reason::Reason`]), which is kept in its audit entry.
 
 pub mod access;
 pub mod audit;
 pub mod client;
 pub mod device;
+pub mod estimate;
 pub mod hardware;
 pub mod health;
 pub mod isp;
@@ -69,10 +76,13 @@ pub mod licence;
 pub mod node;
 pub mod power;
 pub mod preflight;
+pub mod reason;
 pub mod runs;
+pub mod series;
 pub mod settings;
 pub mod setup;
 pub mod status;
+pub mod support;
 pub mod trial;
 pub mod usage;
 

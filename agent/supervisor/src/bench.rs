@@ -247,16 +247,20 @@ impl Workloads for Bench {
     }
 }
 
+impl From<DeskError> for RunRefused {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::UnderWay { id } => Self::UnderWay { id },
+            DeskError::Plan(error) => Self::Plan(error.to_string()),
+            DeskError::Bypass(error) => Self::Plan(error.to_string()),
+            other => Self::NotNow(other.to_string()),
+        }
+    }
+}
+
 impl Runs for Bench {
     fn start(&self, order: Order, by: By) -> BoxFuture<'_, Result<Run, RunRefused>> {
-        let started = self.desk().and_then(|desk| {
-            desk.start(&order, by).map_err(|error| match error {
-                DeskError::UnderWay { id } => RunRefused::UnderWay { id },
-                DeskError::Plan(error) => RunRefused::Plan(error.to_string()),
-                DeskError::Bypass(error) => RunRefused::Plan(error.to_string()),
-                other => RunRefused::NotNow(other.to_string()),
-            })
-        });
+        let started = self.desk().and_then(|desk| desk.start(&order, by).map_err(RunRefused::from));
         std::future::ready(started).boxed()
     }
 

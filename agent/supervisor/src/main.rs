@@ -7,7 +7,10 @@ mod appliance;
 mod audit_command;
 mod backup_command;
 mod bench;
+mod front;
 mod gate;
+mod lab_bench;
+mod lab_dashboard;
 mod lab_exec;
 mod network;
 mod network_command;
@@ -21,6 +24,7 @@ mod shell;
 mod systemd;
 mod usage_command;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -94,16 +98,27 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
             eprintln!("closed: {}", record.reasons.first().map_or("", String::as_str));
             Ok(ExitCode::SUCCESS)
         }
-        Command::Lab(LabCommand::Run(arguments)) => in_the_sandbox(run::run(*arguments)),
-        Command::Lab(LabCommand::Exec(arguments)) => in_the_sandbox(arguments.run()),
-        Command::LabShell(shell) => in_the_sandbox(shell.run()),
+        Command::Lab(LabCommand::Run(arguments)) if arguments.has_dashboard(std::io::stdout().is_terminal()) => {
+            // A port of this machine belongs to its network for ever, so it also serves what is inside.
+            let front = match sandbox::is_outside() {
+                true => Some(front::Front::bind(arguments.dashboard.listen)?),
+                false => None,
+            };
+            in_the_sandbox(front, lab_dashboard::run(*arguments))
+        }
+        Command::Lab(LabCommand::Run(arguments)) => in_the_sandbox(None, run::run(*arguments)),
+        Command::Lab(LabCommand::Exec(arguments)) => in_the_sandbox(None, arguments.run()),
+        Command::LabShell(shell) => in_the_sandbox(None, shell.run()),
     }
 }
 
 /// Does the work inside private namespaces. They are made before the first thread: the kernel gives user namespaces to single-threaded
 /// processes only.
-fn in_the_sandbox(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    if let sandbox::Entered::Ended(code) = sandbox::enter()? {
+fn in_the_sandbox(
+    front: Option<front::Front>,
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    if let sandbox::Entered::Ended(code) = sandbox::enter(front)? {
         return Ok(code);
     }
     tbi_daemon::init_tracing("tbi-agent", "warn");

@@ -25,6 +25,8 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getegid, geteuid};
 
+use crate::front::Front;
+
 const STAGE: &str = "TBI_SANDBOX_STAGE";
 const PARENT: &str = "TBI_SANDBOX_PARENT";
 const INIT: &str = "init";
@@ -64,13 +66,18 @@ pub(crate) enum SandboxError {
     Stage { stage: String },
 }
 
-/// Goes through the stages; see the module's picture.
+/// Whether this process is the one outside, which alone reaches the machine's network.
+pub(crate) fn is_outside() -> bool {
+    env::var_os(STAGE).is_none()
+}
+
+/// Goes through the stages; see the module's picture. What is bound outside (`front`) is handed over to the process inside.
 ///
 /// # Errors
 /// When the kernel does not allow it, with the remedy.
-pub(crate) fn enter() -> Result<Entered, SandboxError> {
+pub(crate) fn enter(front: Option<Front>) -> Result<Entered, SandboxError> {
     match env::var(STAGE).ok().as_deref() {
-        None => outside().map(Entered::Ended),
+        None => outside(front).map(Entered::Ended),
         Some(INIT) => init().map(Entered::Ended),
         Some(INSIDE) if nix::unistd::getppid().as_raw() == 1 => {
             // The mask of init is inherited; the supervisor and its children want their signals.
@@ -81,7 +88,7 @@ pub(crate) fn enter() -> Result<Entered, SandboxError> {
     }
 }
 
-fn outside() -> Result<ExitCode, SandboxError> {
+fn outside(front: Option<Front>) -> Result<ExitCode, SandboxError> {
     // Asked before unshare: afterwards both read as the overflow ids.
     let (user, group) = (geteuid(), getegid());
     let all = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
@@ -93,8 +100,15 @@ fn outside() -> Result<ExitCode, SandboxError> {
     private_mounts()?;
     let signals = block_signals()?;
     // Its own process group: Ctrl-C then reaches only this process, which forwards it once.
-    let child = again(INIT)?.process_group(0).env(PARENT, own_pid_in_proc()).spawn();
-    let child = child.map_err(|source| SandboxError::Spawn { what: "the lab's first process", source })?;
+    let mut first = again(INIT)?;
+    first.process_group(0).env(PARENT, own_pid_in_proc());
+    let spawn = |source| SandboxError::Spawn { what: "the lab's first process", source };
+    if let Some(front) = &front {
+        front.hand_over(&mut first).map_err(spawn)?;
+    }
+    let child = first.spawn().map_err(spawn)?;
+    // From here on only those inside hold them, so that the port is free when they are gone.
+    drop(front);
     wait_for(Pid::from_raw(child.id().cast_signed()), &signals)
 }
 

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 use tbi_daemon::{DaemonArgs, Health, Listener, Shutdown};
+use tokio::sync::mpsc;
 use utoipa::OpenApi as _;
 
 use crate::appliance::access;
 use crate::appliance::api::{self, ApiDoc, Shared};
 use crate::appliance::node::{Appliance, Place, Seams};
 use crate::appliance::permit::Permit;
+use crate::appliance::seams::Changed;
 use crate::appliance::sysfs::Root;
 use crate::appliance::upkeep;
 use crate::bench::Bench;
@@ -86,34 +88,48 @@ impl ServeArgs {
             };
             let (appliance, waiting) = Appliance::open(place, seams).await?;
             permit.belongs_to(&appliance);
-            let shared = Shared { appliance: Arc::clone(&appliance), shutdown: shutdown.clone() };
-            let measured = Arc::clone(&appliance);
-            let metrics = move || api::metrics(&measured);
-            health.set_ready(Ok(()));
-            let router = api::router(shared);
-            let serving = tbi_daemon::serve(listener, router, health, ApiDoc::openapi(), metrics, shutdown.clone());
-            let changing = appliance.carry_out(waiting, shutdown.clone());
-            let keeping = upkeep::keep_house(Arc::clone(&appliance), shutdown.clone());
-            let dashboard = async {
-                match access {
-                    Some(access) => {
-                        let router = access::router(Arc::clone(&appliance));
-                        tbi_daemon::serve_beside(access, router, shutdown.clone()).await
-                    }
-                    None => Ok(()),
-                }
-            };
-            let serving = async {
-                let served = serving.await;
-                // A socket that fails ends the other task as well.
-                shutdown.request();
-                served
-            };
-            let (served, (), answered, ()) = tokio::join!(serving, changing, dashboard, keeping);
-            served?;
-            answered?;
-            appliance.end().await;
+            answer(appliance, waiting, (listener, access), (health, shutdown)).await?;
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// Everything an agent does beside its bench, until it is to stop; notes the orderly end.
+///
+/// # Errors
+/// When a socket fails.
+pub(crate) async fn answer(
+    appliance: Arc<Appliance>,
+    waiting: mpsc::Receiver<Changed>,
+    (listener, access): (Listener, Option<Listener>),
+    (health, shutdown): (Health, Shutdown),
+) -> anyhow::Result<()> {
+    let shared = Shared { appliance: Arc::clone(&appliance), shutdown: shutdown.clone() };
+    let measured = Arc::clone(&appliance);
+    let metrics = move || api::metrics(&measured);
+    health.set_ready(Ok(()));
+    let router = api::router(shared);
+    let serving = tbi_daemon::serve(listener, router, health, ApiDoc::openapi(), metrics, shutdown.clone());
+    let changing = appliance.carry_out(waiting, shutdown.clone());
+    let keeping = upkeep::keep_house(Arc::clone(&appliance), shutdown.clone());
+    let dashboard = async {
+        match access {
+            Some(access) => {
+                let router = access::router(Arc::clone(&appliance));
+                tbi_daemon::serve_beside(access, router, shutdown.clone()).await
+            }
+            None => Ok(()),
+        }
+    };
+    let serving = async {
+        let served = serving.await;
+        // A socket that fails ends the other task as well.
+        shutdown.request();
+        served
+    };
+    let (served, (), answered, ()) = tokio::join!(serving, changing, dashboard, keeping);
+    served?;
+    answered?;
+    appliance.end().await;
+    Ok(())
 }

@@ -114,7 +114,7 @@ fn every_get_answers(agent: &Agent) {
     agent.ask(async |_, socket| {
         let document: Value = socket.get_json("/openapi.json").await.unwrap();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 40, "{:?}", paths.keys());
+        let mut asked = 0;
         for (path, methods) in paths {
             let asks = |get: &Value| {
                 get["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["required"] == true))
@@ -131,7 +131,9 @@ fn every_get_answers(agent: &Agent) {
             // Without systemd there are no personas to give their CA.
             let unknown = answered.as_ref().is_err_and(|error| error.code() == Some("persona-ca-unknown"));
             assert!(answered.is_ok() || broken || unknown, "{path}: {answered:?}");
+            asked += 1;
         }
+        assert!(asked > 15, "a document of an agent has more to ask for than {asked} of {:?}", paths.keys());
         for path in ["/metrics", "/health/live", "/health/startup"] {
             socket.get_text(path).await.unwrap();
         }

@@ -81,6 +81,11 @@ impl Zone {
         at.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
 
+    /// `2026-11-26`, as a field for a date has it.
+    pub(crate) fn day(&self, at: Timestamp) -> String {
+        at.to_zoned(self.0.clone()).strftime("%Y-%m-%d").to_string()
+    }
+
     /// What somebody typed: a date, with a time or without, in this zone, or a moment with its offset. Not a `datetime-local` field, which
     /// shows the browser's idea of a date and drops what it does not take.
     pub(crate) fn moment(&self, text: &str) -> Option<Timestamp> {

@@ -8,19 +8,24 @@
 //! | [`frame`] | what is around every page |
 //! | [`visit`], [`form`], [`next`] | who reads, what they send, where they go then |
 //! | [`refused`] | refusals as pages |
+//! | [`api_call`] | what a form does, as a line for a shell |
 //! | [`assets`] | style and pictures |
 //! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
 //! | [`setup`] | the first-boot wizard |
+//! | [`live`] | runs ordered, followed, stopped, compared |
+//! | [`rooms`] | own account, tokens, certificates, licence, support, system, about |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
 //! comes from outside is escaped by the templates; none of them marks anything as safe, which a test holds them to.
 
+mod api_call;
 mod assets;
 mod audit;
 mod cookie;
 mod form;
 mod frame;
+mod live;
 mod login;
 mod look;
 mod new_user;
@@ -29,6 +34,7 @@ mod number;
 mod overview;
 mod preferences;
 mod refused;
+mod rooms;
 mod run;
 mod runs;
 mod sessions;
@@ -59,7 +65,8 @@ use serde_json::{Map, Value, json};
 use tbi_api::access::Role;
 use tbi_api::client::AgentClient;
 
-use crate::access::{Access, Fault};
+use crate::access::{Access, Desk, Fault};
+use crate::certs::Certificates;
 use crate::local::{Local, Mount};
 
 /// How long a page waits for the agent before it says that it does not answer.
@@ -98,9 +105,16 @@ const PAGES: &[Page] = &[
     Page("/sessions", &["get", "post"], EVERYBODY, Proof::Usual),
 ];
 
+/// Those of every part; what fits two paths is the first one's.
+fn all_pages() -> impl Iterator<Item = &'static Page> {
+    [live::PAGES, PAGES, rooms::PAGES, setup::PAGES].into_iter().flatten()
+}
+
 /// What the pages have in common.
 pub(crate) struct Pages {
     access: Arc<Access>,
+    /// What is done about the door's certificate.
+    desk: Desk,
     agent: AgentClient,
     /// Whether there is an account. Once there is one there always is, because the last administrator stays.
     claimed: AtomicBool,
@@ -109,10 +123,11 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// Pages that ask the agent at `agent`, or where it is on an appliance.
-    pub(crate) fn new(access: Arc<Access>, agent: Option<&Path>) -> Arc<Self> {
+    pub(crate) fn new(access: Arc<Access>, certificates: Arc<Certificates>, agent: Option<&Path>) -> Arc<Self> {
+        let desk = Desk::new(Arc::clone(&access), certificates);
         let socket = agent.unwrap_or(Path::new(tbi_api::AGENT_SOCKET));
         let agent = AgentClient::new(socket).with_timeout(PATIENCE);
-        Arc::new(Self { access, agent, claimed: AtomicBool::new(false), heard: Default::default() })
+        Arc::new(Self { access, desk, agent, claimed: AtomicBool::new(false), heard: Default::default() })
     }
 
     /// Whether there is an account.
@@ -147,6 +162,8 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/users/account/{name}", get(user::show).post(user::change))
         .route("/step-up", get(step_up::show).post(step_up::prove))
         .route("/sessions", get(sessions::show).post(sessions::end))
+        .merge(live::router())
+        .merge(rooms::routes())
         .merge(setup::routes())
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
@@ -154,20 +171,15 @@ fn router(pages: Arc<Pages>) -> Router {
         .with_state(pages)
 }
 
-/// All pages, also those of the parts.
-fn all() -> impl Iterator<Item = Page> {
-    PAGES.iter().copied().chain(setup::pages())
-}
-
 /// The claims in the words of a daemon's document.
 fn document() -> Value {
     let mut paths = Map::new();
-    for Page(path, methods, roles, proof) in all() {
+    for Page(path, methods, roles, proof) in all_pages() {
         let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
         let security = if roles.is_empty() { json!([]) } else { json!([{ "session": names }]) };
-        let operation = json!({"security": security, "x-step-up": proof == Proof::Fresh, "x-body-limit": form::LIMIT});
+        let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": form::LIMIT});
         let operations: Map<_, _> = methods.iter().map(|method| ((*method).to_owned(), operation.clone())).collect();
-        paths.insert(path.to_owned(), Value::Object(operations));
+        paths.insert((*path).to_owned(), Value::Object(operations));
     }
     json!({ "paths": paths })
 }
@@ -178,7 +190,9 @@ fn roles_of(path: &str) -> Option<&'static [Role]> {
         template.split('/').count() == path.split('/').count()
             && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
     };
-    all().find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template)).map(|Page(_, _, roles, _)| roles)
+    all_pages()
+        .find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template))
+        .map(|Page(_, _, roles, _)| *roles)
 }
 
 /// A template as an answer.

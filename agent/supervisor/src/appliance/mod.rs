@@ -8,7 +8,9 @@
 //!  audit chain, licences, usage, backups ─▶ books, meter, upkeep ─────────────────────────────┘
 //! ```
 //!
-//! [`setup`] is the first-boot wizard and what it sets beside settings and topology. [`access`] answers the dashboard on a socket of its own; [`trail`] stands around every change of [`api`]; [`permit`] is asked by the run
+//! [`series`] and [`csv`] make of what is kept of a run what can be drawn and calculated with.
+//! [`setup`] is the first-boot wizard and what it sets beside settings and topology.
+//! [`access`] answers the dashboard on a socket of its own; [`trail`] stands around every change of [`api`]; [`permit`] is asked by the run
 //! driver, and by nobody else, whether a run may start.
 //!
 //! Invariant: the API answers whatever is broken. A database that is corrupt, a disk that is full, a card that is missing and a topology
@@ -20,7 +22,10 @@ mod books;
 pub(crate) mod boot;
 pub(crate) mod capabilities;
 mod claim;
+mod csv;
 pub(crate) mod events;
+#[cfg(test)]
+mod exports_tests;
 pub(crate) mod hardware;
 pub(crate) mod health;
 pub(crate) mod identity;
@@ -33,10 +38,12 @@ pub(crate) mod own_router;
 pub(crate) mod permit;
 pub(crate) mod sealing;
 pub(crate) mod seams;
+mod series;
 pub(crate) mod settings;
 mod setup;
 #[cfg(test)]
 mod setup_tests;
+mod support;
 pub(crate) mod sysfs;
 #[cfg(test)]
 mod tests;

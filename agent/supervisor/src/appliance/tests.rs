@@ -30,8 +30,8 @@ use crate::run::authorize::{Authorizer as _, Finished, Request, plan_sha256};
 
 /// One run that the test drives.
 pub(super) struct OneRun {
-    run: watch::Sender<Run>,
-    folder: PathBuf,
+    pub(super) run: watch::Sender<Run>,
+    pub(super) folder: PathBuf,
 }
 
 impl Runs for OneRun {

@@ -1,4 +1,4 @@
-//! The runs of an appliance: one at a time, each a folder, each with a state and a sentence in the end, whatever happens.
+//! The runs of an appliance, or of a lab with a dashboard: one at a time, each a folder, each with a state and a sentence in the end, whatever happens.
 //!
 //! The desk does not measure; it opens the journal, has [`super::measure`] do it, and keeps what a person sees of each run. A run that
 //! ends badly leaves the desk as usable as one that ends well.
@@ -19,9 +19,9 @@ use tbi_daemon::Shutdown;
 use tokio::sync::watch;
 
 use super::admission::Applicant;
-use super::appliance::Appliance;
 use super::authorize::{Authorizer, Finished, OpenPage};
 use super::clock::Clocks;
+use super::home::Home;
 use super::journal::{self, Journal, JournalError, Ordered};
 use super::progress::Sink;
 use super::{KeepError, Terms, close, id_of, keep, measure, record_of};
@@ -70,7 +70,7 @@ pub(crate) struct RunDesk {
 }
 
 struct Inner {
-    appliance: Arc<Appliance>,
+    home: Arc<dyn Home>,
     authorizer: Arc<dyn Authorizer>,
     /// Folder with one folder for each run.
     runs: PathBuf,
@@ -91,24 +91,26 @@ struct Book {
 }
 
 impl RunDesk {
-    /// A desk over the folder `runs`, whose runs `authorizer` allows. Runs whose agent was killed are closed first.
+    /// A desk over the folder `runs`, whose runs are measured at `home` and `authorizer` allows. Runs whose agent was killed are closed first.
     ///
     /// # Errors
     /// When the folder cannot be made or read.
     pub(crate) fn open(
         runs: PathBuf,
-        appliance: Arc<Appliance>,
+        home: Arc<impl Home>,
         authorizer: Arc<dyn Authorizer>,
     ) -> Result<Self, DeskError> {
         fs::create_dir_all(&runs).map_err(|error| DeskError::Keep { why: format!("{}: {error}", runs.display()) })?;
-        close::all_in(&runs, Path::new(""), &appliance.life());
+        close::all_in(&runs, Path::new(""), &home.life());
         let mut book = Book::default();
         for entry in fs::read_dir(&runs).into_iter().flatten().flatten() {
-            if let Some(run) = read(&entry.path()) {
+            // A lab has a link to the latest one beside them.
+            let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            if !linked && let Some(run) = read(&entry.path()) {
                 book.runs.insert(run.id.clone(), watch::Sender::new(run));
             }
         }
-        Ok(Self { inner: Arc::new(Inner { appliance, authorizer, runs, book: Mutex::new(book) }) })
+        Ok(Self { inner: Arc::new(Inner { home, authorizer, runs, book: Mutex::new(book) }) })
     }
 
     /// Begins a run.
@@ -153,7 +155,7 @@ impl RunDesk {
             id: id.clone(),
             by,
             bypass,
-            topology: self.inner.appliance.topology().clone(),
+            topology: self.inner.home.topology().clone(),
             authorizer: Arc::clone(&self.inner.authorizer),
             since: Clocks::now(),
         };
@@ -252,7 +254,7 @@ impl Drop for End {
             }
         });
         self.inner.book().under_way = None;
-        self.inner.appliance.idle();
+        self.inner.home.idle();
     }
 }
 
@@ -272,8 +274,9 @@ async fn conduct(
             run.progress = Some(progress);
         });
     };
-    let terms = Terms { stop, life: inner.appliance.life(), sink: Sink::Tell(Box::new(tell)), applicant };
-    let up = async { inner.appliance.up(&plan).await.map(|up| (up, ())) };
+    let terms = Terms { stop, life: inner.home.life(), sink: Sink::Tell(Box::new(tell)), applicant };
+    let logs = journal.dir().join("logs");
+    let up = async { inner.home.up(&plan, &logs).await.map(|up| (up, ())) };
     let (measured, _) = measure(&plan, &mut journal, terms, up).await;
     let record = record_of(plan, measured, id.clone(), started);
     let kept = keep(journal, &record);

@@ -7,7 +7,8 @@
 //! | [`place`] | what a run needs of where it runs |
 //! | [`lab`] | that, in namespaces of this machine |
 //! | [`appliance`] | that, from units of systemd |
-//! | [`desk`] | runs of an appliance: ordered, watched, stopped, listed |
+//! | [`home`] | what a desk of runs needs of either |
+//! | [`desk`] | runs that are ordered, watched, stopped, listed |
 //! | [`floor`] | one method per action of the campaign |
 //! | [`drive`] | the loop |
 //! | [`journal`] | what is kept on disk, when |
@@ -27,19 +28,20 @@ pub(crate) mod desk;
 mod drive;
 pub(crate) mod environment;
 pub(crate) mod floor;
-mod journal;
+pub(crate) mod home;
+pub(crate) mod journal;
 pub(crate) mod lab;
 pub(crate) mod options;
 pub(crate) mod place;
 mod progress;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tbi_api::access::{By, LOCAL};
-use tbi_bench::campaign::{Campaign, Outcome, Stop};
+use tbi_bench::campaign::{Outcome, Stop};
 use tbi_bench::plan::Plan;
 use tbi_bench::preflight::Bypass;
 use tbi_bench::record::{Environment, RunRecord, Verdict};
@@ -70,11 +72,6 @@ enum KeepError {
     Report(#[from] tbi_report::ReportError),
 }
 
-/// How long the blocks of a plan are expected to take.
-pub(crate) fn planned(plan: &Plan) -> Duration {
-    progress::expected(plan, Campaign::new(plan.clone()).blocks()).iter().sum()
-}
-
 /// Columns of the closing table.
 const WIDTH: usize = 100;
 
@@ -83,7 +80,7 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     let plan = arguments.resolve()?;
     let actor = actor();
     let bypass = arguments.bypass_preflight.as_deref().map(|reason| Bypass::new(reason, actor.clone())).transpose()?;
-    let out = arguments.out.clone().unwrap_or_else(default_out);
+    let out = arguments.folder(jiff::Timestamp::now());
     let stop = Shutdown::on_signals()?;
     let mut journal = Journal::open(&out, &serde_json::to_string_pretty(&plan)?, journal::room(&plan))?;
     close::abandoned(&out);
@@ -112,19 +109,19 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     let record = record_of(plan, measured, id_of(started), started);
     keep(journal, &record)?;
     link_latest(&out);
-    conclude(&arguments, &record, &out);
+    conclude(arguments.terse, &record, &out);
     Ok(ExitCode::from(record.verdict.exit_code()))
 }
 
 /// Who runs a lab, as far as a developer's machine knows.
-fn actor() -> String {
+pub(crate) fn actor() -> String {
     let name = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     let plain = |name: &String| !name.is_empty() && name.len() <= 64 && name.chars().all(|c| c.is_ascii_graphic());
     name.filter(plain).unwrap_or_else(|| "local".to_owned())
 }
 
 /// `20260131T235959Z`.
-fn id_of(started: jiff::Timestamp) -> String {
+pub(crate) fn id_of(started: jiff::Timestamp) -> String {
     started.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
@@ -222,8 +219,8 @@ fn keep(journal: Journal, record: &RunRecord) -> Result<(), KeepError> {
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the result of the command")]
-fn conclude(arguments: &RunArgs, record: &RunRecord, out: &Path) {
-    if arguments.terse {
+pub(crate) fn conclude(terse: bool, record: &RunRecord, out: &Path) {
+    if terse {
         println!("{}", out.join("run.json").display());
     } else {
         println!("{}", tbi_report::table(record, WIDTH, colour()));
@@ -245,7 +242,7 @@ fn colour() -> tbi_report::Colour {
 }
 
 /// Points `latest` beside the run's folder to it, when the folder is one of ours (`runs/<time>`).
-fn link_latest(out: &Path) {
+pub(crate) fn link_latest(out: &Path) {
     let (Some(parent), Some(name)) = (out.parent(), out.file_name()) else { return };
     if !parent.ends_with("tbi/runs") {
         return;
@@ -254,10 +251,4 @@ fn link_latest(out: &Path) {
     // A convenience: a run is not worse for lacking it.
     let _gone = std::fs::remove_file(&link);
     let _linked = std::os::unix::fs::symlink(name, &link);
-}
-
-/// `target/tbi/runs/<time>`, so that no run overwrites another.
-fn default_out() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    target.join("tbi/runs").join(jiff::Zoned::now().strftime("%Y-%m-%d-%H%M%S").to_string())
 }

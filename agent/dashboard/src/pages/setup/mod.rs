@@ -46,7 +46,7 @@ use super::visit::Visit;
 use super::{ADMINISTRATORS, Page, Pages, Proof, html, see_other, unprocessable};
 
 /// A step: its name with the agent, its path, and what proof its page takes. In the agent's order.
-pub(super) struct Step(&'static str, &'static str, Proof);
+struct Step(&'static str, &'static str, Proof);
 
 const STEPS: &[Step] = &[
     Step("account", "/setup/account", Proof::Usual),
@@ -64,14 +64,18 @@ const STEPS: &[Step] = &[
 const PERSONA_CA: &str = "/setup/persona-ca.pem";
 
 /// All pages of the setup with their claims.
-pub(super) fn pages() -> Vec<Page> {
-    let steps = STEPS.iter().map(|Step(_, path, proof)| Page(path, &["get", "post"], ADMINISTRATORS, *proof));
-    let own = [
-        Page("/setup", &["get"], ADMINISTRATORS, Proof::Usual),
-        Page(PERSONA_CA, &["get"], ADMINISTRATORS, Proof::Usual),
-    ];
-    own.into_iter().chain(steps).collect()
-}
+pub(super) const PAGES: &[Page] = &ALL;
+const ALL: [Page; STEPS.len() + 2] = {
+    let mut all = [Page("/setup", &["get"], ADMINISTRATORS, Proof::Usual); STEPS.len() + 2];
+    all[1] = Page(PERSONA_CA, &["get"], ADMINISTRATORS, Proof::Usual);
+    let mut at = 0;
+    while at < STEPS.len() {
+        let Step(_, path, proof) = STEPS[at];
+        all[at + 2] = Page(path, &["get", "post"], ADMINISTRATORS, proof);
+        at += 1;
+    }
+    all
+};
 
 pub(super) fn routes() -> Router<Arc<Pages>> {
     Router::new()

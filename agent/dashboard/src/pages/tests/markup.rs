@@ -10,17 +10,14 @@ use super::{Browser, Page, Stand};
 
 pub(super) fn files(folder: &str, end: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let (mut folders, mut read) = (vec![root.clone()], Vec::new());
-    while let Some(folder) = folders.pop() {
+    let (mut open, mut read) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = open.pop() {
         for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
-            match path.is_dir() {
-                // Tests make up words of their own.
-                true if path.ends_with("tests") => {}
-                true => folders.push(path),
-                false if path.to_str().unwrap().ends_with(end) => {
-                    read.push((path.clone(), std::fs::read_to_string(path).unwrap()));
-                }
-                false => {}
+            // What tests make up is no page.
+            if path.is_dir() && !path.ends_with("tests") {
+                open.push(path);
+            } else if path.to_str().unwrap().ends_with(end) {
+                read.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
             }
         }
     }

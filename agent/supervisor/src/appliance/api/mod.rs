@@ -3,11 +3,13 @@
 mod audit;
 mod device;
 mod document;
+mod exports;
 mod isp;
 mod licences;
 mod machine;
 mod runs;
 mod setup;
+mod support;
 mod trial;
 mod usage;
 
@@ -66,6 +68,9 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/runs/compare", get(runs::compare_runs))
         .route("/v1/runs/{id}", get(runs::run).delete(runs::stop_run))
         .route("/v1/runs/{id}/events", get(runs::run_events))
+        .route("/v1/runs/{id}/series", get(exports::run_series))
+        .route("/v1/runs/{id}/csv", get(exports::run_csv))
+        .route("/v1/runs/{id}/histograms", get(exports::run_histograms))
         .route("/v1/runs/{id}/outline", get(runs::run_outline))
         .route("/v1/runs/{id}/record", get(runs::run_record))
         .route("/v1/runs/{id}/report", get(runs::run_report))
@@ -78,6 +83,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/usage/pending", get(usage::pending))
         .route("/v1/usage/acknowledgement", post(usage::acknowledge))
         .route("/v1/usage/report", post(usage::report))
+        .route("/v1/support/bundle", get(support::bundle))
         .route("/v1/power", post(machine::order_power))
         .route_layer(from_fn_with_state(Arc::clone(&shared.appliance), trail))
         .with_state(shared)
@@ -125,6 +131,9 @@ pub(crate) fn router(shared: Shared) -> Router {
         runs::run,
         runs::stop_run,
         runs::run_events,
+        exports::run_series,
+        exports::run_csv,
+        exports::run_histograms,
         runs::run_outline,
         runs::run_record,
         runs::run_report,
@@ -138,6 +147,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         usage::pending,
         usage::acknowledge,
         usage::report,
+        support::bundle,
         machine::order_power
     ),
     components(schemas(Problem, Progress)),
