@@ -25,7 +25,7 @@
 //! | `POST /v1/runs` | [`runs::Order`] | 202 [`runs::Run`]; 409 when one is under way |
 //! | `GET /v1/runs/{id}` | | [`runs::Run`] |
 //! | `DELETE /v1/runs/{id}` | | 202: will end `interrupted` |
-//! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), `bye` at its end |
+//! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), the same as `pulse` when nothing is new for 5 s, `bye` at its end |
 //! | `GET /v1/runs/{id}/outline` | | [`runs::Outline`]: the record without its measurements; 404 while there is none |
 //! | `GET /v1/runs/{id}/series` | | [`series::Series`]: what was measured so far, or in all, small enough to be drawn |
 //! | `GET /v1/runs/{id}/csv` | [`series::Written`] in the query | every KPI of every block and every result, as CSV |

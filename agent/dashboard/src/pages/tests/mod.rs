@@ -7,6 +7,7 @@ mod entering;
 mod forms;
 mod frames;
 mod hostile;
+mod live;
 mod management;
 mod markup;
 mod rooms;
