@@ -10,7 +10,8 @@ use super::agent::{component, entry, outline, run};
 use super::{Browser, Page, Stand};
 
 /// Ends an attribute of either kind, an element, a comment and a title, and then runs.
-const HOSTILE: &str = "\"'></title></textarea>--><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}&lt;";
+pub(super) const HOSTILE: &str =
+    "\"'></title></textarea>--><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}&lt;";
 
 /// Nothing of it is there but as text.
 #[track_caller]
@@ -27,7 +28,7 @@ fn harmless(page: &Page) {
 
 /// The same, and it was shown.
 #[track_caller]
-fn shown(page: &Page) {
+pub(super) fn shown(page: &Page) {
     harmless(page);
     assert!(page.body.contains("&#60;script&#62;alert(1)"), "it is not shown at all: {}", page.body);
 }

@@ -106,7 +106,10 @@ async fn an_account_is_changed_and_only_by_its_form() {
     vera.get(&stand, "/").await.has("vera</bdi>, operator");
     change(&[("action", "end-sessions")]).await.leads_to(path);
     vera.get(&stand, "/").await.leads_to("/login");
-    let page = change(&[("action", "remove"), ("confirm", "verra"), ("reason", "gone")]).await.is(422).has("id=\"confirm-error\"");
+    let page = change(&[("action", "remove"), ("confirm", "verra"), ("reason", "gone")])
+        .await
+        .is(422)
+        .has("id=\"confirm-error\"");
     page.has("value=\"verra\"");
     let page = change(&[("action", "remove"), ("confirm", "vera"), ("reason", " ")]).await.is(422);
     page.has("id=\"reason-error\"").has("value=\"vera\"").has_not("id=\"confirm-error\"");
