@@ -46,7 +46,7 @@ pub(in crate::pages::tests) fn licence(id: &str, standing: &str) -> Installed {
 
 pub(in crate::pages::tests) fn rooms() -> Rooms {
     Rooms {
-        licences: Licences { enforced: true, balance: 98_800, installed: vec![licence("L/1 a", "grace")] },
+        licences: Licences { enforced: true, balance: 98_800, installed: vec![licence("L-1.a", "grace")] },
         usage: Usage {
             last: 1204,
             acknowledged: 1200,

@@ -10,7 +10,7 @@ use super::{Browser, Stand, proven, send};
 async fn licences_and_usage_are_shown_to_all_and_changed_by_administrators() {
     let stand = Stand::start().await;
     let mut vera = Browser::log_in(&stand, "vera").await;
-    let page = vera.get(&stand, "/licence").await.is(200).has("98,800 TSU").has("L/1 a").has("in its days of grace");
+    let page = vera.get(&stand, "/licence").await.is(200).has("98,800 TSU").has("L-1.a").has("in its days of grace");
     let page = page.has("Example Ltd").has("<td class=\"number\">100,000</td>").has("14 d").has("usage.example.net");
     page.has("<dd>1,204</dd>")
         .has("<dd>4</dd>")
@@ -19,7 +19,7 @@ async fn licences_and_usage_are_shown_to_all_and_changed_by_administrators() {
         .has_not("/licence/report");
     let mut anna = Browser::log_in(&stand, "anna").await;
     let page = anna.get(&stand, "/licence").await.is(200).has("/licence/install").has("Report now");
-    let token = page.has("href=\"/licence/remove/L%2F1%20a\"").token();
+    let token = page.has("href=\"/licence/remove/L-1.a\"").token();
     send(&mut anna, &stand, &token, "/licence/report", &[]).await.leads_to("/licence?reported=yes");
     anna.get(&stand, "/licence?reported=yes").await.has("The report is under way");
     stand.agent.change(|told| {
@@ -63,16 +63,16 @@ async fn a_licence_is_installed_and_the_reason_of_a_refusal_stands_at_the_field(
 
 #[tokio::test]
 async fn a_licence_is_removed_with_a_reason_that_reaches_the_agent() {
-    const PATH: &str = "/licence/remove/L%2F1%20a";
+    const PATH: &str = "/licence/remove/L-1.a";
     let stand = Stand::start().await;
     let (mut anna, token) = proven(&stand, "anna").await;
-    anna.get(&stand, PATH).await.is(200).has("<bdi>L/1 a</bdi>").has(&format!("action=\"{PATH}\""));
+    anna.get(&stand, PATH).await.is(200).has("<bdi>L-1.a</bdi>").has(&format!("action=\"{PATH}\""));
     anna.get(&stand, "/licence/remove/other").await.is(404);
     let page = send(&mut anna, &stand, &token, PATH, &[("reason", "a\nb")]).await.is(422).has("id=\"reason-error\"");
-    page.has("L/1 a");
+    page.has("L-1.a");
     send(&mut anna, &stand, &token, PATH, &[("reason", "contrato & acabou ç")]).await.leads_to("/licence");
     stand.agent.change(|told| {
-        let wanted = json!({ "id": "L/1 a", "reason": "contrato & acabou ç" });
+        let wanted = json!({ "id": "L-1.a", "reason": "contrato & acabou ç" });
         assert_eq!(told.rooms.ordered, [("remove", wanted)]);
     });
     stand.stop().await;
