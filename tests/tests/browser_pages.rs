@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tbi_tests::awake::Awake;
-use tbi_tests::browser::{Dashboard, TINY};
+use tbi_tests::browser::{Dashboard, TINY, Target};
 
 fn walk(story: &str, language: &str, within: Duration) {
     let _awake = Awake::keep();
@@ -29,4 +29,11 @@ fn browser_no_field_runs_what_is_typed_and_none_forgets_it() {
 #[test]
 fn browser_without_javascript_an_operators_day_works() {
     walk("plain", "en", Duration::from_secs(300));
+}
+
+#[test]
+fn browser_checks_see_what_they_are_for() {
+    // Its pages are its own; nothing listens there.
+    let nobody = Target { url: "https://127.0.0.1:9/", code: "", resolve: None, measures: false };
+    tbi_tests::browser::walk("selfcheck", "en", &nobody, Duration::from_secs(120));
 }
