@@ -380,6 +380,7 @@ impl Appliance {
             built: self.facts.built,
             reapply: &reapply,
         });
+        components.retain(|part| !self.seams.workloads.lacks().contains(&part.name.as_str()));
         components.extend(self.books.components(&self.found));
         components.extend(self.seams.workloads.components());
         Health::of(components)

@@ -45,6 +45,11 @@ pub(crate) enum RunRefused {
 pub(crate) trait Workloads: Send + Sync + 'static {
     /// One component each.
     fn components(&self) -> Vec<Component>;
+
+    /// Parts of a box that there are none of here, so that nobody is told what is wrong with them.
+    fn lacks(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// Restarts or ends the machine.

@@ -70,7 +70,7 @@ pub(crate) struct RunDesk {
 }
 
 struct Inner {
-    home: Arc<dyn Home>,
+    appliance: Arc<dyn Home>,
     authorizer: Arc<dyn Authorizer>,
     /// Folder with one folder for each run.
     runs: PathBuf,
@@ -91,17 +91,17 @@ struct Book {
 }
 
 impl RunDesk {
-    /// A desk over the folder `runs`, whose runs are measured at `home` and `authorizer` allows. Runs whose agent was killed are closed first.
+    /// A desk over the folder `runs`, whose runs are measured by `appliance`, or a lab in its place, and `authorizer` allows. Runs whose agent was killed are closed first.
     ///
     /// # Errors
     /// When the folder cannot be made or read.
     pub(crate) fn open(
         runs: PathBuf,
-        home: Arc<impl Home>,
+        appliance: Arc<impl Home>,
         authorizer: Arc<dyn Authorizer>,
     ) -> Result<Self, DeskError> {
         fs::create_dir_all(&runs).map_err(|error| DeskError::Keep { why: format!("{}: {error}", runs.display()) })?;
-        close::all_in(&runs, Path::new(""), &home.life());
+        close::all_in(&runs, Path::new(""), &appliance.life());
         let mut book = Book::default();
         for entry in fs::read_dir(&runs).into_iter().flatten().flatten() {
             // A lab has a link to the latest one beside them.
@@ -110,7 +110,7 @@ impl RunDesk {
                 book.runs.insert(run.id.clone(), watch::Sender::new(run));
             }
         }
-        Ok(Self { inner: Arc::new(Inner { home, authorizer, runs, book: Mutex::new(book) }) })
+        Ok(Self { inner: Arc::new(Inner { appliance, authorizer, runs, book: Mutex::new(book) }) })
     }
 
     /// Begins a run.
@@ -155,7 +155,7 @@ impl RunDesk {
             id: id.clone(),
             by,
             bypass,
-            topology: self.inner.home.topology().clone(),
+            topology: self.inner.appliance.topology().clone(),
             authorizer: Arc::clone(&self.inner.authorizer),
             since: Clocks::now(),
         };
@@ -254,7 +254,7 @@ impl Drop for End {
             }
         });
         self.inner.book().under_way = None;
-        self.inner.home.idle();
+        self.inner.appliance.idle();
     }
 }
 
@@ -274,9 +274,8 @@ async fn conduct(
             run.progress = Some(progress);
         });
     };
-    let terms = Terms { stop, life: inner.home.life(), sink: Sink::Tell(Box::new(tell)), applicant };
-    let logs = journal.dir().join("logs");
-    let up = async { inner.home.up(&plan, &logs).await.map(|up| (up, ())) };
+    let terms = Terms { stop, life: inner.appliance.life(), sink: Sink::Tell(Box::new(tell)), applicant };
+    let up = async { inner.appliance.up(&plan).await.map(|up| (up, ())) };
     let (measured, _) = measure(&plan, &mut journal, terms, up).await;
     let record = record_of(plan, measured, id.clone(), started);
     let kept = keep(journal, &record);
