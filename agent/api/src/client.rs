@@ -1,5 +1,7 @@
 //! The agent's API for programs that ask: one method per path, nothing hidden.
 
+mod bench;
+
 use std::path::Path;
 use std::time::Duration;
 

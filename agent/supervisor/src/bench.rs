@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use tbi_api::access::By;
+use tbi_api::bench::Examination;
 use tbi_api::health::{Component, State};
 use tbi_api::power::Action;
 use tbi_api::runs::{Order, Run};
@@ -27,6 +28,7 @@ use tbi_daemon::{Access, Shutdown, replace_file};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
+use crate::appliance::checks::Checks;
 use crate::appliance::seams::{Change, Changed, ChosenRouter, Power, Reapply, Reporting, RunRefused, Runs, Workloads};
 use crate::process::{Happening, Standing, State as UnitState};
 use crate::run::appliance::{Appliance, Directories, NO_ROOT, OWN_ROUTER, READY_WITHIN, Site};
@@ -249,14 +251,7 @@ impl Workloads for Bench {
 
 impl Runs for Bench {
     fn start(&self, order: Order, by: By) -> BoxFuture<'_, Result<Run, RunRefused>> {
-        let started = self.desk().and_then(|desk| {
-            desk.start(&order, by).map_err(|error| match error {
-                DeskError::UnderWay { id } => RunRefused::UnderWay { id },
-                DeskError::Plan(error) => RunRefused::Plan(error.to_string()),
-                DeskError::Bypass(error) => RunRefused::Plan(error.to_string()),
-                other => RunRefused::NotNow(other.to_string()),
-            })
-        });
+        let started = self.desk().and_then(|desk| desk.start(&order, by).map_err(refused));
         std::future::ready(started).boxed()
     }
 
@@ -278,6 +273,26 @@ impl Runs for Bench {
 
     fn folder(&self, id: &str) -> Option<PathBuf> {
         self.desk().ok()?.folder(id)
+    }
+}
+
+impl Checks for Bench {
+    fn examine(&self, order: tbi_api::bench::Order) -> Result<Examination, RunRefused> {
+        self.desk()?.examine(&order).map_err(refused)
+    }
+
+    fn examination(&self) -> Examination {
+        self.desk().map(RunDesk::examination).unwrap_or_default()
+    }
+}
+
+fn refused(error: DeskError) -> RunRefused {
+    match error {
+        DeskError::UnderWay { id } => RunRefused::UnderWay { id },
+        DeskError::Checking => RunRefused::Checking,
+        DeskError::Plan(error) => RunRefused::Plan(error.to_string()),
+        DeskError::Bypass(error) => RunRefused::Plan(error.to_string()),
+        other => RunRefused::NotNow(other.to_string()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! The appliance as one value: facts that stay, memory that changes, and the parts behind [`super::seams`]. Handlers of the API ask it; what
-//! they ask of the router is in [`router`].
+//! they ask of the router is in [`router`], of the bench in [`bench`].
 //!
 //! Nothing here blocks the reactor: disk and database are asked on a blocking thread, and a disk that does not answer is a sentence after
 //! [`PATIENCE`], not an API that hangs.
 
+mod bench;
 mod router;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, timeout};
 use super::books::Books;
 use super::boot::{self, BootFacts};
 use super::capabilities::{self, Equipment};
+use super::checks::Checks;
 use super::hardware;
 use super::health::{self, Evidence};
 use super::identity::{self, IdentityError, Node};
@@ -62,6 +64,7 @@ pub(crate) struct Seams {
     pub(crate) power: Arc<dyn Power>,
     pub(crate) reapply: Arc<dyn Reapply>,
     pub(crate) reporting: Arc<dyn Reporting>,
+    pub(crate) checks: Arc<dyn Checks>,
 }
 
 /// See the module.
