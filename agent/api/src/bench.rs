@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tbi_bench::control::personas::SiteCertificate;
 use tbi_bench::control::practice_dut::{Behaviour, Counters, Identity};
 use tbi_bench::preflight::Check;
+use tbi_bench::record::ProofRow;
 use utoipa::ToSchema;
 
 use crate::runs::Profile;
@@ -171,4 +172,22 @@ pub struct Links {
     pub management_sentence: String,
     /// The same of the trunk; `None` when no trunk is chosen.
     pub trunk_sentence: Option<String>,
+}
+
+/// What the newest record says about the bench itself: proof on the wire, and which numbers the bench limited.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Evidence {
+    /// Run whose record it is; `None` while there is no record.
+    pub run: Option<String>,
+    /// When it ended, RFC 3339.
+    pub ended: String,
+    /// Whether any claim may be made from it.
+    pub valid: bool,
+    /// Proof of decryption, by protocol and arm.
+    #[schema(value_type = Vec<Object>)]
+    pub proof: Vec<ProofRow>,
+    /// Numbers in the record.
+    pub numbers: u64,
+    /// Those that the bench limited: what they are, and the note beside each.
+    pub limited: Vec<String>,
 }

@@ -25,6 +25,7 @@
 //! | `GET /v1/personas` | | [`bench::Personas`], with their certificates |
 //! | `GET /v1/personas/ca.pem` | | persona CA certificate; 503 while the personas do not say |
 //! | `GET /v1/dut` | | [`bench::Dut`] |
+//! | `GET /v1/evidence` | | [`bench::Evidence`]: what the newest record says about the bench itself |
 //! | `GET /v1/links` | | [`bench::Links`]: network cards with their counters |
 //! | `GET /v1/history` | [`history::Asked`] in the query | [`history::History`]: how the box was, at most thirty days back |
 //! | `GET /v1/runs` | [`runs::Filter`] in the query | list of [`runs::Run`], newest first |

@@ -3,7 +3,7 @@
 use tbi_daemon::ClientError;
 
 use super::{AgentClient, asking};
-use crate::bench::{Dut, Examination, Links, Order, Personas};
+use crate::bench::{Dut, Evidence, Examination, Links, Order, Personas};
 use crate::hardware::Hardware;
 use crate::history::{Asked, History};
 use crate::isp::{Check, Isp};
@@ -48,6 +48,14 @@ impl AgentClient {
     /// [`ClientError`].
     pub async fn dut(&self) -> Result<Dut, ClientError> {
         self.socket.get_json("/v1/dut").await
+    }
+
+    /// What the newest record says about the bench itself.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn evidence(&self) -> Result<Evidence, ClientError> {
+        self.socket.get_json("/v1/evidence").await
     }
 
     /// Network cards with their counters.

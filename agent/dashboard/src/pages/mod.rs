@@ -10,6 +10,7 @@
 //! | [`refused`] | refusals as pages |
 //! | [`assets`] | style and pictures |
 //! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
+//! | [`bench`] | what is measured with, and how the box was |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
@@ -17,6 +18,7 @@
 
 mod assets;
 mod audit;
+mod bench;
 mod cookie;
 mod form;
 mod frame;
@@ -95,6 +97,11 @@ const PAGES: &[Page] = &[
     Page("/sessions", &["get", "post"], EVERYBODY, Proof::Usual),
 ];
 
+/// Those of every part.
+fn all() -> impl Iterator<Item = &'static Page> {
+    PAGES.iter().chain(bench::PAGES)
+}
+
 /// What the pages have in common.
 pub(crate) struct Pages {
     access: Arc<Access>,
@@ -143,6 +150,7 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/users/account/{name}", get(user::show).post(user::change))
         .route("/step-up", get(step_up::show).post(step_up::prove))
         .route("/sessions", get(sessions::show).post(sessions::end))
+        .merge(bench::router())
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
         .with_state(pages)
@@ -151,10 +159,11 @@ fn router(pages: Arc<Pages>) -> Router {
 /// The claims in the words of a daemon's document.
 fn document() -> Value {
     let mut paths = Map::new();
-    for Page(path, methods, roles, proof) in PAGES {
+    for Page(path, methods, roles, proof) in all() {
         let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
         let security = if roles.is_empty() { json!([]) } else { json!([{ "session": names }]) };
-        let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": form::LIMIT});
+        let limit = bench::limit(path).unwrap_or(form::LIMIT);
+        let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": limit});
         let operations: Map<_, _> = methods.iter().map(|method| ((*method).to_owned(), operation.clone())).collect();
         paths.insert((*path).to_owned(), Value::Object(operations));
     }
@@ -167,8 +176,7 @@ fn roles_of(path: &str) -> Option<&'static [Role]> {
         template.split('/').count() == path.split('/').count()
             && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
     };
-    PAGES
-        .iter()
+    all()
         .find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template))
         .map(|Page(_, _, roles, _)| *roles)
 }

@@ -21,7 +21,7 @@ pub(crate) enum Lang {
 }
 
 /// Sources of one language.
-type Sources = [&'static str; 6];
+type Sources = [&'static str; 7];
 
 const EN: Sources = [
     include_str!("../../words/en/frame.ftl"),
@@ -30,6 +30,7 @@ const EN: Sources = [
     include_str!("../../words/en/box.ftl"),
     include_str!("../../words/en/runs.ftl"),
     include_str!("../../words/en/audit.ftl"),
+    include_str!("../../words/en/bench.ftl"),
 ];
 const PT_BR: Sources = [
     include_str!("../../words/pt-BR/frame.ftl"),
@@ -38,6 +39,7 @@ const PT_BR: Sources = [
     include_str!("../../words/pt-BR/box.ftl"),
     include_str!("../../words/pt-BR/runs.ftl"),
     include_str!("../../words/pt-BR/audit.ftl"),
+    include_str!("../../words/pt-BR/bench.ftl"),
 ];
 
 static ENGLISH: LazyLock<FluentBundle<FluentResource>> = LazyLock::new(|| bundle(Lang::En));

@@ -10,9 +10,18 @@ use super::{Browser, Page, Stand};
 
 pub(super) fn files(folder: &str, end: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let entries = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path());
-    let wanted = entries.filter(|path| path.to_str().unwrap().ends_with(end));
-    let read: Vec<_> = wanted.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect();
+    // Parts have folders of their own.
+    let (mut folders, mut wanted) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.is_dir() {
+                true if !path.ends_with("pages/tests") => folders.push(path),
+                true => {}
+                false => wanted.extend(Some(path).filter(|path| path.to_str().unwrap().ends_with(end))),
+            }
+        }
+    }
+    let read: Vec<_> = wanted.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect();
     assert!(!read.is_empty(), "{}", root.display());
     read
 }

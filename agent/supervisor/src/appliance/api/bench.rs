@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
-use tbi_api::bench::{Dut, Examination, Links, Order, Personas};
+use tbi_api::bench::{Dut, Evidence, Examination, Links, Order, Personas};
 use tbi_api::history::{Asked, History};
 use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, ApiJson};
@@ -68,6 +68,12 @@ pub(super) async fn persona_ca(State(shared): State<Shared>) -> Answer<Response>
 #[utoipa::path(get, path = "/v1/dut", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Dut)))]
 pub(super) async fn dut(State(shared): State<Shared>) -> Json<Dut> {
     Json(shared.appliance.dut().await)
+}
+
+/// What the newest record says about the bench itself: proof on the wire, and which numbers the bench limited.
+#[utoipa::path(get, path = "/v1/evidence", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Evidence)))]
+pub(super) async fn evidence(State(shared): State<Shared>) -> Json<Evidence> {
+    Json(shared.appliance.evidence().await)
 }
 
 /// Network cards with their counters, and what is wrong with them.

@@ -52,6 +52,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/personas", get(bench::personas))
         .route("/v1/personas/ca.pem", get(bench::persona_ca))
         .route("/v1/dut", get(bench::dut))
+        .route("/v1/evidence", get(bench::evidence))
         .route("/v1/links", get(bench::links))
         .route("/v1/history", get(bench::history))
         .route("/v1/runs", get(runs::runs).post(runs::start_run))
@@ -99,6 +100,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         bench::personas,
         bench::persona_ca,
         bench::dut,
+        bench::evidence,
         bench::links,
         bench::history,
         runs::runs,

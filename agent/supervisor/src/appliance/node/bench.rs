@@ -1,14 +1,17 @@
 //! What the box tells of its bench: personas with their certificates, the device, cards with their counters, checks, history. Asks the daemons
 //! themselves, with patience; one that does not answer is a sentence beside what is known without it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tbi_api::bench::{Ca, Count, Dut, Link, Links, Persona, Personas};
+use serde::Deserialize;
+use tbi_api::bench::{Ca, Count, Dut, Evidence, Link, Links, Persona, Personas};
 use tbi_api::history::{Asked, History};
 use tbi_bench::catalogue::{AddressFamily, Catalogue};
 use tbi_bench::control::personas::{PersonasStatus, SiteCertificate};
 use tbi_bench::control::practice_dut::{Behaviour, Counters, Identity};
+use tbi_bench::record::{ProofRow, ResultRow};
 use tbi_daemon::{ClientError, UnixClient};
 
 use super::super::checks::Checks;
@@ -19,6 +22,8 @@ use super::Appliance;
 
 /// A daemon on the same machine that needs longer is not well.
 const WITHIN: Duration = Duration::from_secs(3);
+/// Records that are looked at for one that proves something; each has tens of megabytes.
+const RECORDS: usize = 3;
 
 impl Appliance {
     pub(crate) fn checks(&self) -> &dyn Checks {
@@ -62,6 +67,19 @@ impl Appliance {
         Dut::Practice { identity: identity.ok(), behaviour: behaviour.ok(), counters: counters.ok(), sentence }
     }
 
+    /// What the newest record that can be read says about the bench itself.
+    pub(crate) async fn evidence(&self) -> Evidence {
+        let runs = self.runs();
+        let over = runs.list().into_iter().filter(|run| run.state.is_over()).take(RECORDS);
+        for folder in over.filter_map(|run| runs.folder(&run.id)) {
+            let reading = tokio::task::spawn_blocking(move || record(&folder));
+            if let Ok(Some(evidence)) = reading.await {
+                return evidence;
+            }
+        }
+        Evidence::default()
+    }
+
     /// Cards with their counters.
     pub(crate) async fn links(&self) -> Links {
         let seen = self.look().await;
@@ -91,6 +109,38 @@ impl Appliance {
             Err(_panicked) => Err(HistoryError::Lost),
         }
     }
+}
+
+/// The words of a record that are needed; the rest is skipped unread.
+#[derive(Deserialize)]
+struct Words {
+    id: String,
+    ended: String,
+    valid: bool,
+    results: Vec<ResultRow>,
+    proof: Vec<ProofRow>,
+}
+
+fn record(folder: &Path) -> Option<Evidence> {
+    let file = std::io::BufReader::new(std::fs::File::open(folder.join("run.json")).ok()?);
+    let words: Words = serde_json::from_reader(file).ok()?;
+    // A run that was interrupted before its first block proves nothing; an earlier one may.
+    if words.proof.is_empty() {
+        return None;
+    }
+    let limited = words.results.iter().filter(|row| row.bench_limited);
+    let limited = limited.map(|row| {
+        let note = row.note.as_deref().unwrap_or("bench-limited");
+        format!("{} {} {}: {note}", row.protocol, row.object, row.kpi)
+    });
+    Some(Evidence {
+        run: Some(words.id),
+        ended: words.ended,
+        valid: words.valid,
+        proof: words.proof,
+        numbers: words.results.len() as u64,
+        limited: limited.collect(),
+    })
 }
 
 fn personas(

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use axum::Json;
 use axum::routing::get;
+use jiff::Timestamp;
 use serde_json::json;
 use tbi_api::bench::{Dut, Examination, Order, Phase};
 use tbi_api::history::Asked;
