@@ -103,7 +103,10 @@ pub fn differences(markdown: &str, sources: &[&str], text: &str, beyond: &[&str]
             continue;
         };
         if (words.kind.as_str(), words.help.as_str()) != (family.kind.as_str(), family.help.as_str()) {
-            found.push(format!("{name} is '{} {}', documented as '{} {}'", family.kind, family.help, words.kind, words.help));
+            found.push(format!(
+                "{name} is '{} {}', documented as '{} {}'",
+                family.kind, family.help, words.kind, words.help
+            ));
         }
         let mut labels = family.labels.clone();
         labels.retain(|label| !beyond.contains(&label.as_str()));
@@ -111,9 +114,9 @@ pub fn differences(markdown: &str, sources: &[&str], text: &str, beyond: &[&str]
             found.push(format!("{name} has the labels {labels:?}, documented are {:?}", words.labels));
         }
     }
-    let missing = documented.iter().filter(|(name, words)| {
-        sources.contains(&words.source.as_str()) && !exposed.contains_key(*name)
-    });
+    let missing = documented
+        .iter()
+        .filter(|(name, words)| sources.contains(&words.source.as_str()) && !exposed.contains_key(*name));
     found.extend(missing.map(|(name, _)| format!("{name} is documented and not exposed")));
     found
 }
@@ -139,7 +142,10 @@ mod tests {
         assert!(with("a_total counter", "a_total gauge").contains("is 'gauge"));
         assert!(with(",x=\"}\"", "").contains("documented are"));
         assert!(with("a_total{", "a_total{daemon=\"d\",").contains("\"daemon\""));
-        assert!(with("# HELP h Long.", "# HELP c New.\n# TYPE c gauge\nc 1\n# HELP h Long.").contains("c is exposed and not"));
+        assert!(
+            with("# HELP h Long.", "# HELP c New.\n# TYPE c gauge\nc 1\n# HELP h Long.")
+                .contains("c is exposed and not")
+        );
         let text = TEXT.split("# HELP h").next().unwrap_or_default();
         assert_eq!(differences(DOCUMENT, &["one"], text, &[]), ["h is documented and not exposed"]);
         assert_eq!(differences(DOCUMENT, &["two"], "", &[]), ["b is documented and not exposed"]);

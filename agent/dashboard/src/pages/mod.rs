@@ -176,9 +176,7 @@ fn roles_of(path: &str) -> Option<&'static [Role]> {
         template.split('/').count() == path.split('/').count()
             && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
     };
-    all()
-        .find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template))
-        .map(|Page(_, _, roles, _)| *roles)
+    all().find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template)).map(|Page(_, _, roles, _)| *roles)
 }
 
 /// A template as an answer.

@@ -116,7 +116,9 @@ impl RunDesk {
                 book.runs.insert(run.id.clone(), watch::Sender::new(run));
             }
         }
-        Ok(Self { inner: Arc::new(Inner { appliance, authorizer, runs, book: Mutex::new(book), examined: Mutex::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner { appliance, authorizer, runs, book: Mutex::new(book), examined: Mutex::default() }),
+        })
     }
 
     /// Begins a run.

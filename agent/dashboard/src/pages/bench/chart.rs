@@ -159,10 +159,7 @@ pub(super) fn draw(
             .map(|place| place as f64 * step)
             .map(|value| Mark { at: coordinate(field.y(value)), text: level(value) })
             .collect(),
-        times: times
-            .iter()
-            .map(|(place, text)| Mark { at: coordinate(field.x(*place)), text: text.clone() })
-            .collect(),
+        times: times.iter().map(|(place, text)| Mark { at: coordinate(field.x(*place)), text: text.clone() }).collect(),
         left: coordinate(LEFT),
         right: coordinate(WIDTH - RIGHT),
         top: coordinate(TOP),

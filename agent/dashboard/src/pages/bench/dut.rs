@@ -6,7 +6,9 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use tbi_api::bench::{Dut, Evidence};
-use tbi_bench::control::practice_dut::{AltSvcPolicy, Behaviour, Counters, Forge, Mirror, QuicPolicy, Scope, TcpPolicy};
+use tbi_bench::control::practice_dut::{
+    AltSvcPolicy, Behaviour, Counters, Forge, Mirror, QuicPolicy, Scope, TcpPolicy,
+};
 use tbi_bench::preflight::{CheckName, CheckVerdict};
 
 use super::super::frame::Frame;

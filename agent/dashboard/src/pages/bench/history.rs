@@ -98,12 +98,20 @@ fn drawn(told: History, every: i64, look: &Look) -> Drawn {
         }
         let peak = columns
             .iter()
-            .flat_map(|column| told.steps.iter().filter_map(|step| COLUMNS[*column].3(step)).map(|it| it.max / COLUMNS[*column].1))
+            .flat_map(|column| {
+                told.steps.iter().filter_map(|step| COLUMNS[*column].3(step)).map(|it| it.max / COLUMNS[*column].1)
+            })
             .fold(f64::NEG_INFINITY, f64::max);
         let peak = number::decimal(peak, 1, look.lang);
         let summary = format!("{} {peak} {unit}", look.say("history-peak"));
         let level = |value: f64| {
-            let decimals = if value.fract() == 0.0 { 0 } else if value < 0.1 { 2 } else { 1 };
+            let decimals = if value.fract() == 0.0 {
+                0
+            } else if value < 0.1 {
+                2
+            } else {
+                1
+            };
             number::decimal(value, decimals, look.lang)
         };
         Some(chart::draw((*id, look.say(id).into_owned(), *unit, summary), series, &running, *floor, level, &times))

@@ -111,7 +111,9 @@ struct ConfigBootPage {
 const PARTS: [&str; 4] = ["management", "trunk", "network", "isp"];
 
 fn card(link: Link, look: &Look) -> Card {
-    let size = |count: Count| format!("{}, {}", bytes(count.bytes, look), look.with("network-packets", "count", count.packets as f64));
+    let size = |count: Count| {
+        format!("{}, {}", bytes(count.bytes, look), look.with("network-packets", "count", count.packets as f64))
+    };
     let faults = link.received.errors + link.sent.errors + link.received.dropped + link.sent.dropped;
     Card {
         role: match link.role.as_str() {
@@ -162,14 +164,8 @@ fn isp(isp: Isp, look: &Look) -> IspView {
 /// The page.
 pub(in crate::pages) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit) -> Shown {
     let agent = &visit.agent;
-    let (status, links, health, router, config_boot, topology) = tokio::join!(
-        agent.status(),
-        agent.links(),
-        agent.health(),
-        agent.isp(),
-        agent.config_boot(),
-        agent.topology()
-    );
+    let (status, links, health, router, config_boot, topology) =
+        tokio::join!(agent.status(), agent.links(), agent.health(), agent.isp(), agent.config_boot(), agent.topology());
     let mut frame = visit.frame("network-title", &status);
     let look = visit.look.clone();
     let errors = [

@@ -45,12 +45,18 @@ const PANELS: [(&str, &str, &[(&str, &str)]); 8] = [
     (
         "Processor time",
         "percentunit",
-        &[("sum by (instance, daemon, mode) (rate(tbi_cpu_seconds_total{instance=~\"$box\"}[5m]))", "{{daemon}} {{mode}}")],
+        &[(
+            "sum by (instance, daemon, mode) (rate(tbi_cpu_seconds_total{instance=~\"$box\"}[5m]))",
+            "{{daemon}} {{mode}}",
+        )],
     ),
     (
         "Requests",
         "reqps",
-        &[("sum by (instance, daemon, status) (rate(tbi_door_requests_total{instance=~\"$box\"}[5m]))", "{{daemon}} {{status}}")],
+        &[(
+            "sum by (instance, daemon, status) (rate(tbi_door_requests_total{instance=~\"$box\"}[5m]))",
+            "{{daemon}} {{status}}",
+        )],
     ),
     (
         "Time to the answer, 95th percentile",
@@ -60,14 +66,21 @@ const PANELS: [(&str, &str, &[(&str, &str)]); 8] = [
             "{{daemon}}",
         )],
     ),
-    ("Bytes sent", "Bps", &[("sum by (instance) (rate(tbi_door_sent_bytes_total{instance=~\"$box\"}[5m]))", "{{instance}}")]),
+    (
+        "Bytes sent",
+        "Bps",
+        &[("sum by (instance) (rate(tbi_door_sent_bytes_total{instance=~\"$box\"}[5m]))", "{{instance}}")],
+    ),
     (
         "Connections",
         "short",
         &[
             ("tbi_door_connections_open{instance=~\"$box\"}", "{{instance}} open"),
             ("rate(tbi_door_connections_refused_total{instance=~\"$box\"}[5m])", "{{instance}} refused per second"),
-            ("rate(tbi_door_handshakes_failed_total{instance=~\"$box\"}[5m])", "{{instance}} failed handshakes per second"),
+            (
+                "rate(tbi_door_handshakes_failed_total{instance=~\"$box\"}[5m])",
+                "{{instance}} failed handshakes per second",
+            ),
         ],
     ),
     (

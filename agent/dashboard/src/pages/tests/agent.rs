@@ -29,11 +29,12 @@ pub(super) struct Told {
     pub(super) outline: Option<Outline>,
     pub(super) entries: Vec<Entry>,
     pub(super) verification: Verification,
+    pub(super) bench: super::bench::Told,
     /// Path with query, and the fields that say who asks.
     pub(super) asked: Vec<(String, HeaderMap)>,
 }
 
-type Shared = Arc<Mutex<Told>>;
+pub(super) type Shared = Arc<Mutex<Told>>;
 
 pub(super) struct TestAgent {
     pub(super) socket: PathBuf,
@@ -42,7 +43,7 @@ pub(super) struct TestAgent {
     serving: JoinHandle<()>,
 }
 
-fn locked(told: &Shared) -> std::sync::MutexGuard<'_, Told> {
+pub(super) fn locked(told: &Shared) -> std::sync::MutexGuard<'_, Told> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -123,6 +124,7 @@ fn router(told: Shared) -> Router {
             "/v1/audit/verification",
             get(|State(told): State<Shared>| async move { Json(locked(&told).verification.clone()) }),
         )
+        .merge(super::bench::routes())
         .layer(from_fn_with_state(Arc::clone(&told), note))
         .with_state(told)
 }
@@ -221,6 +223,7 @@ fn told() -> Told {
         outline: None,
         entries: Vec::new(),
         verification: Verification { intact: true, entries: 0, sentence: String::new() },
+        bench: super::bench::Told::default(),
         asked: Vec::new(),
     }
 }

@@ -56,7 +56,7 @@ fn attributes(page: &str, name: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn well_made(path: &str, page: &Page) {
+pub(super) fn well_made(path: &str, page: &Page) {
     let body = &page.body;
     let ids = attributes(body, "id");
     let unique: BTreeSet<_> = ids.iter().collect();

@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod agent;
+mod bench;
 mod entering;
 mod forms;
 mod frames;
 mod hostile;
 mod management;
 mod markup;
+mod observability;
 mod views;
 mod words;
 

@@ -52,13 +52,8 @@ impl Meter {
         let roles = choose(&sysfs::nics(root), wanted);
         let card = |nic: Option<super::super::nic::FoundNic>| nic.and_then(|nic| card(root, nic.name));
         let counters = Counters { cpu: cpu(root), management: card(roles.management), trunk: card(roles.trunk) };
-        let mut sample = Sample {
-            at,
-            memory_bytes: memory(root),
-            temperature_celsius: temperature(root),
-            run,
-            ..Sample::default()
-        };
+        let mut sample =
+            Sample { at, memory_bytes: memory(root), temperature_celsius: temperature(root), run, ..Sample::default() };
         if let Some((then, before)) = &self.before {
             let passed = now.saturating_duration_since(*then);
             sample.cpu_percent = before.cpu.zip(counters.cpu).and_then(|(before, now)| busy(before, now));

@@ -143,10 +143,7 @@ fn record(folder: &Path) -> Option<Evidence> {
     })
 }
 
-fn personas(
-    catalogue: &Catalogue,
-    said: Result<(Vec<SiteCertificate>, PersonasStatus), ClientError>,
-) -> Personas {
+fn personas(catalogue: &Catalogue, said: Result<(Vec<SiteCertificate>, PersonasStatus), ClientError>) -> Personas {
     let (mut certificates, ca, sentence) = match said {
         Ok((certificates, status)) => {
             (certificates, Some(Ca { sha256: status.ca_sha256, not_after: status.ca_not_after }), String::new())

@@ -39,7 +39,8 @@ fn daemon(socket: &Path, router: axum::Router) -> Shutdown {
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
     let (listener, health, shutdown) = (Listener::bind(socket).unwrap(), Health::new(), Shutdown::new());
     health.set_ready(Ok(()));
-    let document = serde_json::from_value(json!({"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {}}));
+    let document =
+        serde_json::from_value(json!({"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {}}));
     tokio::spawn(tbi_daemon::serve(listener, router, health, document.unwrap(), String::new, shutdown.clone()));
     shutdown
 }
@@ -94,7 +95,9 @@ async fn the_device_is_the_practice_dut_with_its_behaviour_or_says_why_not() {
     let (dir, root) = booted("one");
     let socket = dir.path().join("run/practice-dut.sock");
     on_a_box(dir.path(), root, async |agent, _socket, _runs, _recorder| {
-        let Dut::Practice { behaviour: None, sentence, .. } = agent.dut().await.unwrap() else { panic!("no practice DUT") };
+        let Dut::Practice { behaviour: None, sentence, .. } = agent.dut().await.unwrap() else {
+            panic!("no practice DUT")
+        };
         assert!(sentence.contains("practice-dut.sock"), "{sentence}");
         let behaviour = Behaviour { tcp: TcpPolicy::Decrypt, ..Behaviour::default() };
         let router = axum::Router::new().route("/v1/behaviour", get(async move || Json(behaviour)));
@@ -134,7 +137,8 @@ async fn the_history_is_sampled_and_asked_for() {
     let shutdown = Shutdown::new();
     let keeping = tokio::spawn(history::keep(appliance, shutdown.clone()));
     let file = state.join("other/history.ring");
-    soon("a first sample", || history::read(&file, &Asked::default(), Timestamp::now()).unwrap().sentence.is_empty()).await;
+    soon("a first sample", || history::read(&file, &Asked::default(), Timestamp::now()).unwrap().sentence.is_empty())
+        .await;
     shutdown.request();
     keeping.await.unwrap();
     std::fs::rename(&file, state.join("history.ring")).unwrap();
@@ -146,4 +150,14 @@ async fn the_history_is_sampled_and_asked_for() {
         assert!(socket.get_text("/v1/history?from=yesterday").await.is_err());
     })
     .await;
+}
+
+#[tokio::test]
+async fn every_metric_of_the_agent_is_documented_as_it_is() {
+    let (dir, root) = booted("one");
+    let (appliance, _permit) = permitting(dir.path(), root).await;
+    let document = include_str!("../../../../../docs/metrics.md");
+    let text = super::super::api::metrics(&appliance);
+    let found = tbi_daemon::exposition::differences(document, &["agent"], &text, &[]);
+    assert!(found.is_empty(), "{found:#?}");
 }

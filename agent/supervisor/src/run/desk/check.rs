@@ -87,10 +87,10 @@ async fn conduct(checking: Checking, plan: Plan) {
     let since = Clocks::now();
     let up = inner.appliance.up(&plan).await;
     inner.tell_examined(|examined| examined.told.phase = Phase::Checking);
-    let absent = up.as_ref().err().map(|error| Absent {
-        why: error.to_string(),
-        no_adapter: matches!(error, PlaceError::NoAdapter),
-    });
+    let absent = up
+        .as_ref()
+        .err()
+        .map(|error| Absent { why: error.to_string(), no_adapter: matches!(error, PlaceError::NoAdapter) });
     let floor = match (&up, &absent) {
         (Ok(up), _) => Ok(&up.floor),
         (Err(_), Some(absent)) => Err(absent),
