@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tbi_api::access::DoorCertificate;
+use tbi_api::bench::Evidence;
 use tbi_api::hardware::Hardware;
 use tbi_api::health::Health;
 use tbi_api::isp::Router;
@@ -85,6 +86,8 @@ pub(crate) struct Appliance {
     reapply_trouble: Mutex<Option<String>>,
     /// As the door said last.
     door_certificate: Mutex<Option<DoorCertificate>>,
+    /// What the newest record says, with the run that was the newest one then.
+    evidence: Mutex<Option<(String, Evidence)>>,
 }
 
 /// One look, with the cards there were.
@@ -149,6 +152,7 @@ impl Appliance {
             changes,
             reapply_trouble: Mutex::new(None),
             door_certificate: Mutex::new(None),
+            evidence: Mutex::new(None),
             place,
         };
         Ok((Arc::new(appliance), waiting))

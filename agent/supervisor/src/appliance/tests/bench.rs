@@ -6,7 +6,7 @@ use axum::Json;
 use axum::routing::get;
 use jiff::Timestamp;
 use serde_json::json;
-use tbi_api::bench::{Dut, Examination, Order, Phase};
+use tbi_api::bench::{Dut, Evidence, Examination, Order, Phase};
 use tbi_api::history::Asked;
 use tbi_api::runs::Profile;
 use tbi_bench::control::practice_dut::{Behaviour, TcpPolicy};
@@ -107,6 +107,35 @@ async fn the_device_is_the_practice_dut_with_its_behaviour_or_says_why_not() {
         };
         assert_eq!(told.tcp, TcpPolicy::Decrypt);
         shutdown.request();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_newest_record_says_what_was_proven_and_what_the_bench_limited() {
+    let (dir, root) = booted("one");
+    let folder = dir.path().join("runs");
+    on_a_box(dir.path(), root, async |agent, _socket, runs, _recorder| {
+        assert_eq!(agent.evidence().await.unwrap(), Evidence::default(), "no run is over");
+        runs.run.send_modify(|run| run.state = RunState::Passed);
+        std::fs::create_dir_all(&folder).unwrap();
+        let row = json!({
+            "protocol": "h2", "arm": "on", "intercepted": 7, "end_to_end": 0, "altered": 0, "unknown": 0, "as_expected": true,
+            "issuer_dut_ca": 7, "issuer_persona_ca": 0,
+        });
+        let number = json!({
+            "protocol": "h2", "object": "1KB", "object_bytes": 1024, "kpi": "throughput", "unit": "Mbit/s", "on": 1.0, "bypass": 2.0,
+            "reference": 2.1, "cost": null, "headroom": 1.05, "bench_limited": true, "note": "at least this much",
+        });
+        let mut record = json!({"id": "20260131T235959Z", "ended": "2026-02-01T00:10:00Z", "valid": true, "results": [number], "proof": []});
+        let write = |record: &serde_json::Value| std::fs::write(folder.join("run.json"), record.to_string()).unwrap();
+        write(&record);
+        assert_eq!(agent.evidence().await.unwrap().run, None, "a record without blocks proves nothing");
+        record["proof"] = json!([row]);
+        write(&record);
+        let told = agent.evidence().await.unwrap();
+        assert_eq!((told.run.as_deref(), told.numbers, told.proof[0].intercepted), (Some("20260131T235959Z"), 1, 7));
+        assert!(told.limited[0].ends_with("at least this much"), "{:?}", told.limited);
     })
     .await;
 }
