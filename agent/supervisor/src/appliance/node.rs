@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tbi_api::access::DoorCertificate;
-use tbi_api::bench::Evidence;
+use tbi_api::bench::Evidence as RecordEvidence;
 use tbi_api::hardware::Hardware;
 use tbi_api::health::Health;
 use tbi_api::isp::Router;
@@ -87,7 +87,7 @@ pub(crate) struct Appliance {
     /// As the door said last.
     door_certificate: Mutex<Option<DoorCertificate>>,
     /// What the newest record says, with the run that was the newest one then.
-    evidence: Mutex<Option<(String, Evidence)>>,
+    evidence: Mutex<Option<(String, RecordEvidence)>>,
 }
 
 /// One look, with the cards there were.
