@@ -1,6 +1,7 @@
 //! The agent's API for programs that ask: one method per path, nothing hidden.
 
 mod rooms;
+mod bench;
 
 use std::path::Path;
 use std::time::Duration;

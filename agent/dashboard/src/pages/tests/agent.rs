@@ -42,6 +42,7 @@ pub(super) struct Told {
     /// What it says of the setup.
     pub(super) setup: super::setup::agent::Shared,
     pub(super) rooms: super::rooms::agent::Rooms,
+    pub(super) bench: super::bench::Told,
     /// Path with query, and the fields that say who asks.
     pub(super) asked: Vec<(String, HeaderMap)>,
 }
@@ -187,6 +188,7 @@ fn router(told: Shared) -> Router {
             get(|State(told): State<Shared>| async move { Json(locked(&told).verification.clone()) }),
         )
         .merge(super::rooms::agent::routes())
+        .merge(super::bench::routes())
         .layer(from_fn_with_state(Arc::clone(&told), note))
         .with_state(Arc::clone(&told))
         .merge(super::setup::agent::router(Arc::clone(&locked(&told).setup)))
@@ -292,6 +294,7 @@ fn told() -> Told {
         verification: Verification { intact: true, entries: 0, sentence: String::new() },
         setup: super::setup::agent::told(),
         rooms: super::rooms::agent::rooms(),
+        bench: super::bench::Told::default(),
         asked: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod agent;
+mod bench;
 mod entering;
 mod forms;
 mod frames;
@@ -12,6 +13,7 @@ mod management;
 mod markup;
 mod rooms;
 mod setup;
+mod observability;
 mod views;
 mod words;
 

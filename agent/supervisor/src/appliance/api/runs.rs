@@ -79,6 +79,7 @@ pub(super) async fn start_run(
     started.map(|run| (StatusCode::ACCEPTED, Json(run))).map_err(|error| {
         let (status, code) = match &error {
             RunRefused::UnderWay { .. } => (StatusCode::CONFLICT, "run-under-way"),
+            RunRefused::Checking => (StatusCode::CONFLICT, "checks-under-way"),
             RunRefused::Plan(_) => (StatusCode::UNPROCESSABLE_ENTITY, "plan-refused"),
             RunRefused::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, "cannot-measure"),
         };
