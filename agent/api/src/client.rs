@@ -1,7 +1,7 @@
 //! The agent's API for programs that ask: one method per path, nothing hidden.
 
-mod rooms;
 mod bench;
+mod rooms;
 
 use std::path::Path;
 use std::time::Duration;

@@ -4,20 +4,11 @@ use tbi_daemon::ClientError;
 
 use super::{AgentClient, asking};
 use crate::bench::{Dut, Evidence, Examination, Links, Order, Personas};
-use crate::hardware::Hardware;
 use crate::history::{Asked, History};
 use crate::isp::{Check, Isp};
 use crate::settings::TopologyText;
 
 impl AgentClient {
-    /// What the machine is.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn hardware(&self) -> Result<Hardware, ClientError> {
-        self.socket.get_json("/v1/hardware").await
-    }
-
     /// The pre-flight checks that were made for themselves.
     ///
     /// # Errors

@@ -11,9 +11,9 @@ mod hostile;
 mod live;
 mod management;
 mod markup;
+mod observability;
 mod rooms;
 mod setup;
-mod observability;
 mod views;
 mod words;
 

@@ -1,8 +1,8 @@
 //! The agent's API over HTTP: the paths of `tbi_api`, each a few lines around [`Appliance`]. Decides nothing but which status an error has.
 
 mod audit;
-mod device;
 mod bench;
+mod device;
 mod document;
 mod exports;
 mod isp;
