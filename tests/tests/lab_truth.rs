@@ -156,7 +156,7 @@ fn lab_the_same_behaviour_twice_costs_nothing() {
 
 #[test]
 fn lab_interception_classes_hold_in_every_behaviour() {
-    let finished = ask(&["interception", "--connections", "5000"], Duration::from_secs(580));
+    let finished = ask(&["interception", "--connections", "2000"], Duration::from_secs(580));
     assert_eq!(finished.code(), 0, "{}", finished.stderr);
     let answer: Value = serde_json::from_str(&finished.stdout).unwrap();
     assert!(answer["rows"].as_array().unwrap().len() >= 25, "{answer}");
