@@ -50,6 +50,8 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("sslsplit", "sslsplit"),
     tool("h2load", "nghttp2-client"),
     tool("/usr/lib/frr/zebra", "frr"),
+    // The decisions of the pages' modules, without a browser.
+    tool("node", "nodejs"),
     tool("ping", "iputils-ping"),
     tool("testssl", "testssl.sh"),
     // A manager and a bus of the test's own for the agent's units.

@@ -29,7 +29,7 @@ async fn echo(request: Request) -> axum::response::Response {
     let header = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let said = json!({
         "method": head.method.as_str(),
-        "path": path,
+        "path": head.uri.path_and_query().map(ToString::to_string),
         "actor": header("x-tlsstress-actor"),
         "role": header("x-tlsstress-role"),
         "source": header("x-tlsstress-source"),

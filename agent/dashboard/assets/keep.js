@@ -112,9 +112,9 @@ function keep(form, sent) {
   write(state);
 }
 
-/** Keeps all forms of this page as they are, because it is left without being asked. */
+/** Keeps what is on this page because it is left without being asked: what was typed is kept already, but what the server filled in again is not. */
 export function keepAll() {
-  for (const form of forms()) keep(form, false);
+  for (const form of forms()) if (form.querySelector("[aria-invalid=true]")) keep(form, false);
   const state = read();
   state.interrupted = true;
   write(state);

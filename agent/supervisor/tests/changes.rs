@@ -392,3 +392,74 @@ async fn who_ordered_a_run_is_shown_and_can_be_asked_for() {
     let one = agent.curl(&[], &format!("/v1/runs/{}", id.as_str().unwrap())).body;
     assert_eq!((&one["actor"], &one["state"]), (&"ada".into(), &"interrupted".into()));
 }
+
+#[tokio::test]
+async fn a_reason_is_kept_in_the_entry_and_one_that_is_none_is_refused() {
+    let agent = Agent::start();
+    let access = agent.access().await;
+    let ada = access.create_account(&new("ada", Role::Administrator, true), &by("ada")).await.unwrap();
+    let bob = access.create_account(&new("bob", Role::Viewer, false), &by("ada")).await.unwrap();
+    let reason = "saiu da equipe & não volta".parse().unwrap();
+    access.remove_account(&bob.name, Some(&reason), &by("ada")).await.unwrap();
+    let entry = &agent.entries("action=account.remove")[0];
+    let detail: Value = serde_json::from_str(entry["detail"].as_str().unwrap()).unwrap();
+    assert_eq!(detail["reason"], "saiu da equipe & não volta");
+    let removed = agent.curl(&["-X", "DELETE"], "/v1/licences/none?reason=moved+away");
+    assert_eq!(removed.status, 404);
+    let entry = &agent.entries("action=licences.remove")[0];
+    let detail: Value = serde_json::from_str(entry["detail"].as_str().unwrap()).unwrap();
+    assert_eq!((entry["outcome"].as_str(), &detail["reason"]), (Some("refused"), &json!("moved away")));
+    let huge = "a".repeat(201);
+    for wrong in ["", "+", "a%0Ab", "a&reason=b", &huge] {
+        let refused = agent.curl(&["-X", "DELETE"], &format!("/v1/licences/none?reason={wrong}"));
+        assert_eq!((refused.status, &refused.body["code"]), (422, &json!("reason-refused")), "{wrong}");
+    }
+    assert_eq!(agent.entries("action=licences.remove").len(), 1);
+    assert!(access.account(&ada.name).await.is_ok());
+}
+
+/// Whatever the box keeps secret, none of it is in what is sent away.
+#[tokio::test]
+async fn no_secret_of_the_box_survives_in_a_support_bundle() {
+    let agent = Agent::start();
+    let access = agent.access().await;
+    let claim_code = fs::read_to_string(agent.dir.path().join("run/door/claim-code")).unwrap().trim().to_owned();
+    let before = agent.curl(&[], "/v1/support/bundle");
+    let ada = access.create_account(&new("ada", Role::Administrator, true), &by("ada")).await.unwrap();
+    let second_factor = serde_json::from_value(json!({
+        "to": "set", "totp": { "secret": "CANARYTOTPSECRET", "last_step": null }, "recovery": ["ca".repeat(32)],
+    }));
+    let change = AccountChange { second_factor: Some(second_factor.unwrap()), ..AccountChange::default() };
+    access.change_account(&ada.name, &change, &by("ada")).await.unwrap();
+    let now = jiff::Timestamp::now();
+    let hash: Digest = "da".repeat(32).parse().unwrap();
+    let token = tbi_api::access::NewToken {
+        id: "abcdefgh".parse().unwrap(),
+        hash: "fe".repeat(32).parse().unwrap(),
+        account: ada.name.clone(),
+        label: "nightly".to_owned(),
+        scopes: vec![tbi_api::access::Scope::Read],
+        created: now,
+        expires: now + jiff::SignedDuration::from_hours(1),
+    };
+    access.create_token(&token, &by("ada")).await.unwrap();
+    let key = fs::read_to_string(agent.dir.path().join("state/secrets/node.key")).unwrap();
+    let inside_the_key = key.lines().nth(1).unwrap();
+    let after = agent.curl(&["-H", "X-TLSStress-Actor: ada"], "/v1/support/bundle");
+    for bundle in [&before, &after] {
+        assert_eq!((bundle.status, &bundle.body["format"]), (200, &json!("tlsstress-support-1")));
+        let text = bundle.body.to_string();
+        let canaries = ["secret-hash", "CANARYTOTPSECRET", &"ca".repeat(32), hash.as_str(), &"fe".repeat(32)];
+        for canary in canaries.into_iter().chain([claim_code.as_str(), inside_the_key]) {
+            assert!(!canary.is_empty() && !text.contains(canary), "{canary} in {text}");
+        }
+        assert!(!text.contains("PRIVATE KEY"), "{text}");
+        for part in
+            ["status", "health", "hardware", "identity", "capabilities", "settings", "licences", "usage", "audit"]
+        {
+            assert!(bundle.body[part].is_object(), "{part} in {text}");
+        }
+        assert_eq!((&bundle.body["audit"]["intact"], &bundle.body["missing"]), (&json!(true), &json!([])));
+    }
+    assert_eq!(agent.entries("action=support.bundle")[0]["actor"], "ada");
+}

@@ -125,7 +125,8 @@ impl Pages {
             return super::see_other(&to);
         }
         if refusal.code == "step-up-required" {
-            // What was sent is lost with it; pages that send something take the proof before they show their form.
+            // Pages that send something take the proof before they show their form; what is sent later than ten minutes after it is kept by
+            // `assets/keep.js`, without passwords, and is in the form again after the proof.
             return super::see_other(&back.step_up());
         }
         self.page(reader, look, refusal).await

@@ -62,7 +62,7 @@ fn fingerprint(pem: &str) -> Result<Digest, NoCertificate> {
     let mut all = CertificateDer::pem_slice_iter(pem.as_bytes());
     let (Some(Ok(der)), None) = (all.next(), all.next()) else { return Err(NoCertificate::Unreadable) };
     match parse_x509_certificate(&der) {
-        Ok((rest, _certificate)) if rest.is_empty() => Ok(sha256(&der)),
+        Ok(([], _certificate)) => Ok(sha256(&der)),
         _ => Err(NoCertificate::Unreadable),
     }
 }

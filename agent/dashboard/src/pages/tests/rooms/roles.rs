@@ -132,6 +132,18 @@ async fn hostile_words_in_the_rooms_stay_words() {
     ] {
         shown(&send(&mut anna, &stand, &token, path, fields).await.is(422));
     }
+    // What is stored comes back as words, too, to everybody who sees it.
+    let fields = [("label", HOSTILE), ("scope_read", "yes"), ("expires", "2027-03-01")];
+    shown(&send(&mut anna, &stand, &token, "/tokens/new", &fields).await.is(200));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+    let fields = [("label", HOSTILE), ("account", "olaf"), ("pem", pem.as_str())];
+    send(&mut anna, &stand, &token, "/certificates/client/new", &fields).await.leads_to("/certificates");
+    let mut aura = super::Browser::log_in(&stand, "aura").await;
+    for path in ["/tokens", "/certificates"] {
+        shown(&anna.get(&stand, path).await.is(200));
+        shown(&aura.get(&stand, path).await.is(200));
+    }
     stand.stop().await;
 }
 

@@ -7,7 +7,9 @@ async fn a_page_says_when_its_session_ends_and_has_the_warning_for_it() {
     let stand = Stand::start().await;
     let mut vera = Browser::log_in(&stand, "vera").await;
     let page = vera.get(&stand, "/account").await.is(200).has("data-person=\"vera\" data-idle=\"1800\"");
-    page.has("<dialog id=\"idle\" aria-labelledby=\"idle-title\"").has("id=\"kept-typed\"").has("/app.js\"></script>");
+    page.has("<dialog id=\"idle\" role=\"alertdialog\" aria-labelledby=\"idle-title\"")
+        .has("id=\"kept-typed\"")
+        .has("/app.js\"></script>");
     Browser::default().get(&stand, "/login").await.is(200).has_not("data-idle").has_not("<dialog");
     stand.stop().await;
 }
