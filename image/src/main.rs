@@ -7,6 +7,7 @@
 mod bench;
 mod command;
 mod image;
+mod licences;
 mod packages;
 mod run;
 mod soak;
@@ -44,6 +45,7 @@ enum Command {
     Bench(bench::Bench),
     Soak(soak::Soak),
     Image(image::Image),
+    Licences(licences::Licences),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Soak(soak) => soak.run(),
         Command::Image(image) => image.run(),
+        Command::Licences(licences) => licences.run(),
     };
     outcome.unwrap_or_else(|error| {
         command::say(&format!("error: {error:#}"));

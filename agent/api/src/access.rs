@@ -6,6 +6,7 @@
 //!
 //! Every change carries [`By`] in the headers that the door also sets on the agent's other socket: [`ACTOR_HEADER`], [`ROLE_HEADER`],
 //! [`SOURCE_HEADER`] and `x-correlation-id`. Hashes and fingerprints are SHA-256 as 64 lower case hex digits ([`Digest`]).
+//! Removals of accounts, tokens and certificates take `?reason=…` ([`crate::reason::Reason`]), which their entries keep.
 //!
 //! | method and path | body | answer |
 //! |---|---|---|

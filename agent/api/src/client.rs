@@ -1,17 +1,23 @@
 //! The agent's API for programs that ask: one method per path, nothing hidden.
 
+mod bench;
+mod rooms;
+
 use std::path::Path;
 use std::time::Duration;
 
 use http::HeaderName;
 use serde::Serialize;
 use serde_json::Value;
+use tbi_bench::compare::Comparison;
 use tbi_daemon::{ClientError, UnixClient};
 
 use crate::access::{ACTOR_HEADER, By, ROLE_HEADER, Role, SOURCE_HEADER};
 use crate::health::Health;
+use crate::licence::Licences;
 use crate::node::Identity;
 use crate::runs::{self, Order, Outline, Run};
+use crate::series::Series;
 use crate::settings::{Change, Snapshot, TopologyText};
 use crate::status::Status;
 use crate::{audit, power};
@@ -19,7 +25,8 @@ use crate::{audit, power};
 /// Asks the agent behind a socket.
 #[derive(Debug, Clone)]
 pub struct AgentClient {
-    socket: UnixClient,
+    /// Also for the methods that stand beside their types.
+    pub(crate) socket: UnixClient,
 }
 
 impl AgentClient {
@@ -91,6 +98,44 @@ impl AgentClient {
     /// [`ClientError`], code `run-under-way` when there is one.
     pub async fn start_run(&self, order: &Order) -> Result<Run, ClientError> {
         self.socket.post_json("/v1/runs", order).await
+    }
+
+    /// The same, so that the same request is done once (`Idempotency-Key`).
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { socket: self.socket.clone().with_field(HeaderName::from_static("idempotency-key"), key) }
+    }
+
+    /// Asks a run to end, and says why.
+    ///
+    /// # Errors
+    /// [`ClientError`], code `reason-refused` when the reason cannot be kept.
+    pub async fn stop_run(&self, id: &str, stop: &runs::Stop) -> Result<(), ClientError> {
+        self.socket.delete(&asking(&format!("/v1/runs/{id}"), stop)).await
+    }
+
+    /// What a run measured.
+    ///
+    /// # Errors
+    /// [`ClientError`], code `not-written-yet` while there is nothing.
+    pub async fn run_series(&self, id: &str) -> Result<Series, ClientError> {
+        self.socket.get_json(&format!("/v1/runs/{id}/series")).await
+    }
+
+    /// Runs beside a baseline.
+    ///
+    /// # Errors
+    /// [`ClientError`], code `not-written-yet` when one of them has no record.
+    pub async fn compare_runs(&self, compare: &runs::Compare) -> Result<Comparison, ClientError> {
+        self.socket.get_json(&asking("/v1/runs/compare", compare)).await
+    }
+
+    /// How the box stands to licences.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn licences(&self) -> Result<Licences, ClientError> {
+        self.socket.get_json("/v1/licences").await
     }
 
     /// Stores another topology.

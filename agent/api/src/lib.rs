@@ -20,13 +20,24 @@
 //! | `DELETE /v1/isp/root` | | [`isp::Isp`]; 409 while the settings choose it |
 //! | `GET /v1/isp/config.boot` | | what a router in the slot is given, as text |
 //! | `POST /v1/isp/config.boot/check` | a `config.boot`, as text | [`isp::Check`]; 422 with the line that cannot be read |
+//! | `GET /v1/preflight` | | [`bench::Examination`]: the pre-flight checks made without a run, and how far they are |
+//! | `POST /v1/preflight` | [`bench::Order`] | 202 [`bench::Examination`]; 409 while a run or other checks use the bench |
+//! | `GET /v1/personas` | | [`bench::Personas`], with their certificates |
+//! | `GET /v1/personas/ca.pem` | | persona CA certificate; 503 while the personas do not say |
+//! | `GET /v1/dut` | | [`bench::Dut`] |
+//! | `GET /v1/evidence` | | [`bench::Evidence`]: what the newest record says about the bench itself |
+//! | `GET /v1/links` | | [`bench::Links`]: network cards with their counters |
+//! | `GET /v1/history` | [`history::Asked`] in the query | [`history::History`]: how the box was, at most thirty days back |
 //! | `GET /v1/runs` | [`runs::Filter`] in the query | list of [`runs::Run`], newest first |
 //! | `GET /v1/runs/compare` | [`runs::Compare`] in the query | runs beside a baseline (`tbi_bench::compare`); 404 without a record |
 //! | `POST /v1/runs` | [`runs::Order`] | 202 [`runs::Run`]; 409 when one is under way |
 //! | `GET /v1/runs/{id}` | | [`runs::Run`] |
 //! | `DELETE /v1/runs/{id}` | | 202: will end `interrupted` |
-//! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), `bye` at its end |
+//! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), the same as `pulse` when nothing is new for 5 s, `bye` at its end |
 //! | `GET /v1/runs/{id}/outline` | | [`runs::Outline`]: the record without its measurements; 404 while there is none |
+//! | `GET /v1/runs/{id}/series` | | [`series::Series`]: what was measured so far, or in all, small enough to be drawn |
+//! | `GET /v1/runs/{id}/csv` | [`series::Written`] in the query | every KPI of every block and every result, as CSV |
+//! | `GET /v1/runs/{id}/histograms` | | the record's histograms, each bucket with its count |
 //! | `GET /v1/runs/{id}/record` | | the run record (`run.json`) |
 //! | `GET /v1/runs/{id}/report` | | the report (HTML) |
 //! | `GET /v1/audit` | [`audit::Filter`] in the query | list of [`audit::Entry`], newest first |
@@ -39,21 +50,50 @@
 //! | `GET /v1/usage/pending` | [`usage::Batch`] in the query | [`usage::Report`]: ticks the endpoint does not have |
 //! | `POST /v1/usage/acknowledgement` | [`usage::Accepted`] | [`usage::Usage`]; 422 for a number that was never handed out |
 //! | `POST /v1/usage/report` | | 202 [`usage::Started`]: reports now; 409 without an endpoint, 503 when it cannot be started |
+//! | `GET /v1/support/bundle` | | [`support::Bundle`]: what a supporter needs, without secrets |
+//! | `GET /v1/setup` | | [`setup::Setup`]: the steps of the first-boot wizard |
+//! | `PUT /v1/setup/steps/{step}` | [`setup::Mark`] | [`setup::Setup`]; 409 when the setup is finished, 422 when the step is not done |
+//! | `POST /v1/setup/finish` | | [`setup::Setup`]; 409 when it is finished, 422 with the step that is missing |
+//! | `GET /v1/locale` | | [`setup::Locale`] |
+//! | `PUT /v1/locale` | [`setup::Locale`] | [`setup::Locale`]; 422 with the sentence |
+//! | `GET /v1/time` | | [`setup::TimeReport`] |
+//! | `GET /v1/trunk/check` | | [`setup::TrunkCheck`] |
+//! | `GET /v1/settings/trial` | | [`trial::Trials`] |
+//! | `POST /v1/settings/trial` | [`trial::Order`] | 201 [`trial::Trial`]: in force until its deadline; 409 while one is on |
+//! | `POST /v1/settings/trial/confirm` | | [`trial::Trials`]: kept; 409 when none is on |
+//! | `DELETE /v1/settings/trial` | | 204: taken back; 409 when none is on |
+//! | `GET /v1/device` | | [`device::Device`] |
+//! | `PUT /v1/device` | [`device::Change`] | [`device::Device`]; 422 with the sentence |
+//! | `GET /v1/device/authorities` | | list of [`device::Authority`] |
+//! | `POST /v1/device/authorities` | [`device::Bundle`] | list of [`device::Authority`]; 422 with the sentence |
+//! | `DELETE /v1/device/authorities/{sha256}` | | 204 |
+//! | `GET /v1/authorities/persona` | | the persona CA, as PEM; 503 while the personas are not up |
 //! | `POST /v1/power` | [`power::Order`] | 202 [`power::Order`]; 503 when the system refuses |
+//!
+//! Every change takes `?reason=…` ([`reason::Reason`]), which is kept in its audit entry.
 
 pub mod access;
 pub mod audit;
+pub mod bench;
 pub mod client;
+pub mod device;
+pub mod estimate;
 pub mod hardware;
 pub mod health;
+pub mod history;
 pub mod isp;
 pub mod licence;
 pub mod node;
 pub mod power;
 pub mod preflight;
+pub mod reason;
 pub mod runs;
+pub mod series;
 pub mod settings;
+pub mod setup;
 pub mod status;
+pub mod support;
+pub mod trial;
 pub mod usage;
 
 /// Where the agent listens on an appliance.

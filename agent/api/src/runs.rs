@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de};
+use tbi_bench::preflight::Preflight;
 use tbi_bench::record::{Authorization, Tool, Verdict};
 use utoipa::{IntoParams, ToSchema};
 
@@ -108,13 +109,17 @@ pub struct Outline {
     #[schema(value_type = Option<Object>)]
     #[serde(default)]
     pub authorization: Option<Authorization>,
+    /// The pre-flight gate; `None` when the run ended before it.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<Preflight>,
     /// The plan as resolved.
     #[schema(value_type = Object)]
     pub plan: serde_json::Value,
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
     /// Blocks done.
     pub blocks_done: u32,
@@ -262,6 +267,47 @@ macro_rules! text_in_a_query {
 }
 
 text_in_a_query!(States, Limit);
+
+/// How a run is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stop {
+    /// Why, in one line of at most 200 characters; it is kept in the audit chain.
+    pub reason: Option<String>,
+}
+
+/// A reason that cannot be kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoReason {
+    /// Nothing, or too much.
+    #[error("the reason for stopping a run has {0} characters; write 1 to {LONGEST_REASON}")]
+    Length(usize),
+    /// Not one line of text.
+    #[error("the reason for stopping a run holds {0:?}, which cannot be printed; write it in one line of plain text")]
+    Unprintable(char),
+}
+
+/// Characters of a reason for stopping a run at most.
+pub const LONGEST_REASON: usize = 200;
+
+impl Stop {
+    /// The reason as it is kept.
+    ///
+    /// # Errors
+    /// [`NoReason`].
+    pub fn checked(reason: &str) -> Result<String, NoReason> {
+        let reason = reason.trim();
+        let length = reason.chars().count();
+        if !(1..=LONGEST_REASON).contains(&length) {
+            return Err(NoReason::Length(length));
+        }
+        match reason.chars().find(|character| character.is_control()) {
+            Some(unprintable) => Err(NoReason::Unprintable(unprintable)),
+            None => Ok(reason.to_owned()),
+        }
+    }
+}
 
 /// Which runs to compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]

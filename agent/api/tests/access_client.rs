@@ -83,12 +83,17 @@ async fn changes_say_who_and_what_and_where() {
     let hash = Digest::of_bytes(&[7; 32]);
     let token: TokenId = "abcdefgh".parse().unwrap();
     let change = AccountChange { password: Some(Hidden::new("$argon2id$x")), ..AccountChange::default() };
+    let reason = "left & gone".parse().unwrap();
     let used = Used { at: jiff::Timestamp::UNIX_EPOCH };
     let certificate =
         NewCertificate { fingerprint: hash.clone(), account: "olaf".parse().unwrap(), label: "x".to_owned() };
     let said = [
         (echoed(client.change_account(&name, &change, &by).await), "PATCH", "/v1/accounts/olaf".to_owned()),
-        (echoed(client.remove_account(&name, &by).await), "DELETE", "/v1/accounts/olaf".to_owned()),
+        (
+            echoed(client.remove_account(&name, Some(&reason), &by).await),
+            "DELETE",
+            "/v1/accounts/olaf?reason=left+%26+gone".to_owned(),
+        ),
         (
             echoed(client.use_totp_step(&name, TotpStep { step: 5 }, &by).await),
             "POST",
@@ -96,7 +101,7 @@ async fn changes_say_who_and_what_and_where() {
         ),
         (echoed(client.end_session(&hash, &by).await), "DELETE", format!("/v1/sessions/{hash}")),
         (echoed(client.token_used(&token, used, &by).await), "POST", "/v1/tokens/abcdefgh/used".to_owned()),
-        (echoed(client.remove_token(&token, &by).await), "DELETE", "/v1/tokens/abcdefgh".to_owned()),
+        (echoed(client.remove_token(&token, None, &by).await), "DELETE", "/v1/tokens/abcdefgh".to_owned()),
         (echoed(client.create_certificate(&certificate, &by).await), "POST", "/v1/certificates".to_owned()),
     ];
     for (said, method, path) in &said {

@@ -163,7 +163,7 @@ fn config(args: Args, access: Arc<Access>) -> anyhow::Result<Config> {
     let sockets = Sockets::open(&args.listen)?;
     let certificates = Certificates::load(&args.state, names, brought, tls::provider())?;
     let agent = args.daemons.iter().find(|daemon| daemon.name == AGENT).map(|daemon| daemon.socket.clone());
-    let pages = Pages::new(Arc::clone(&access), agent.as_deref());
+    let pages = Pages::new(Arc::clone(&access), Arc::clone(&certificates), agent.as_deref());
     let status = agent.map(|socket| AgentClient::new(&socket).with_timeout(ANSWER));
     Ok(Config {
         sockets,

@@ -15,6 +15,7 @@
 //! | [`idempotency`] | answers that are given again instead of doing it twice |
 //! | [`accounts`], [`sessions`], [`tokens`], [`certificates`] | who may come in |
 //! | [`runs`] | the list of runs |
+//! | [`documents`] | small documents of the agent, by name |
 //! | [`spool`] | usage ticks in files of their own |
 //! | [`backup`], [`restored`], [`retention`] | copies and their way back, which the chain tells; what is forgotten, and when |
 //! | [`bytes`], [`sign`] | hashes, encodings, signatures |
@@ -30,6 +31,7 @@ mod boots;
 mod bytes;
 mod certificates;
 mod change;
+mod documents;
 mod error;
 mod idempotency;
 pub mod licence;
@@ -52,6 +54,7 @@ pub use backup::{Backup, BackupError, backups, restore};
 pub use boots::{Boot, BootKind, NewBoot, Past};
 pub use bytes::{Bytes, Hash, from_hex, to_hex};
 pub use certificates::Certificate;
+pub use documents::LARGEST_DOCUMENT;
 pub use error::LedgerError;
 pub use idempotency::{Answer, Begun, LARGEST_ANSWER, NewRequest, RETENTION_HOURS};
 pub use notes::{Minted, Note, Spent};

@@ -43,6 +43,24 @@ fn settings_keep_their_versions_and_a_stale_change_is_refused() {
 }
 
 #[test]
+fn documents_outlive_a_cut_and_do_not_meet_what_the_ledger_notes_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(dir.path(), now()).ledger;
+    assert_eq!(ledger.document("readable_by").unwrap(), None, "the ledger's own notes are no documents");
+    ledger.keep_document("setup", "{\"a\":1}").unwrap();
+    ledger.keep_document("setup", "{\"a\":2}").unwrap();
+    let large = "x".repeat(tbi_ledger::LARGEST_DOCUMENT + 1);
+    assert!(matches!(ledger.keep_document("setup", &large), Err(LedgerError::Invalid { .. })));
+    // No orderly end: the process is as good as killed.
+    std::mem::forget(ledger);
+    let mut ledger = reopened(dir.path());
+    assert_eq!(ledger.document("setup").unwrap().as_deref(), Some("{\"a\":2}"));
+    ledger.forget_document("setup").unwrap();
+    ledger.forget_document("setup").unwrap();
+    assert_eq!(ledger.document("setup").unwrap(), None);
+}
+
+#[test]
 fn old_versions_do_not_pile_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(dir.path(), now()).ledger;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tbi_api::access::By;
+use tbi_api::bench::Examination;
 use tbi_api::health::{Component, State};
 use tbi_api::power::Action;
 use tbi_api::runs::{Order, Run};
@@ -19,6 +20,7 @@ use tbi_bench::plan::Plan;
 use tbi_bench::topology::Topology;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
+use crate::appliance::checks::Checks;
 use crate::appliance::seams::{Change, ChosenRouter, Power, Reapply, Reporting, RunRefused, Runs, Workloads};
 use crate::process::{Standing, State as ProgramState, Supervisor};
 use crate::run::desk::RunDesk;
@@ -163,6 +165,16 @@ impl Runs for LabBench {
 
     fn folder(&self, id: &str) -> Option<PathBuf> {
         self.desk.folder(id)
+    }
+}
+
+impl Checks for LabBench {
+    fn examine(&self, order: tbi_api::bench::Order) -> Result<Examination, RunRefused> {
+        self.desk.examine(&order).map_err(RunRefused::from)
+    }
+
+    fn examination(&self) -> Examination {
+        self.desk.examination()
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     let bench = Arc::new(LabBench::new(Arc::clone(&home), desk.clone()));
     let seams = Seams {
         runs: Arc::clone(&bench) as _,
+        checks: Arc::clone(&bench) as _,
         workloads: Arc::clone(&bench) as _,
         power: Arc::clone(&bench) as _,
         reapply: Arc::clone(&bench) as _,

@@ -146,7 +146,7 @@ async fn accounts_are_kept_and_each_change_has_an_entry_without_secrets() {
     assert!(changed.role == Role::Operator && changed.epoch > bob.epoch);
     let stale = access.change_account(&bob.name, &change, &by("ada")).await.unwrap_err();
     assert_eq!(code(&stale), "account-changed");
-    let last = access.remove_account(&"ada".parse().unwrap(), &by("ada")).await.unwrap_err();
+    let last = access.remove_account(&"ada".parse().unwrap(), None, &by("ada")).await.unwrap_err();
     assert_eq!(code(&last), "last-administrator");
     assert_eq!(access.account(&bob.name).await.unwrap().password.reveal(), "$argon2id$secret-hash");
 

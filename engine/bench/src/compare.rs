@@ -58,7 +58,7 @@ pub struct Named {
 }
 
 /// Runs beside one another.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Comparison {
     /// The run the others are compared with.
     pub baseline: Side,
@@ -69,7 +69,7 @@ pub struct Comparison {
 }
 
 /// One run of a comparison.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Side {
     /// Id.
     pub id: String,
@@ -86,7 +86,7 @@ pub struct Side {
 }
 
 /// One protocol, object and KPI across the runs.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Row {
     /// Protocol.
     pub protocol: Protocol,
@@ -103,7 +103,7 @@ pub struct Row {
 }
 
 /// One row of one run.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Cell {
     /// Mean over the ON blocks.
     pub on: Option<f64>,
@@ -118,7 +118,7 @@ pub struct Cell {
 }
 
 /// How the cost of a run stands to that of the baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// Cost ratio of the run divided by that of the baseline; above 1 the ratio grew.
     pub ratio: f64,

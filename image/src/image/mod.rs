@@ -17,7 +17,7 @@ mod inputs;
 mod keys;
 pub(crate) mod manifest;
 mod oci;
-mod outputs;
+pub(crate) mod outputs;
 mod pe;
 mod places;
 mod sources;

@@ -21,6 +21,7 @@ use super::{
     KnownCertificate, KnownSession, KnownToken, LOCAL, NewAccount, NewCertificate, NewSession, NewToken, ROLE_HEADER,
     Refusals, SOURCE_HEADER, Secrets, Session, SessionChange, Token, TokenId, TotpStep, Used,
 };
+use crate::reason::Reason;
 
 /// How long a request may take: a login waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +34,11 @@ pub struct AccessClient {
     questions: UnixClient,
     socket: PathBuf,
     timeout: Duration,
+}
+
+/// A path with why it is asked for.
+fn because(path: &str, reason: Option<&Reason>) -> String {
+    reason.map_or_else(|| path.to_owned(), |reason| format!("{path}?{}", reason.query()))
 }
 
 /// Answers of a change.
@@ -87,8 +93,8 @@ impl AccessClient {
     ///
     /// # Errors
     /// [`ClientError`], code `no-such-account` or `last-administrator`.
-    pub async fn remove_account(&self, name: &AccountName, by: &By) -> Answered<()> {
-        self.remove(&format!("/v1/accounts/{name}"), by).await
+    pub async fn remove_account(&self, name: &AccountName, reason: Option<&Reason>, by: &By) -> Answered<()> {
+        self.remove(&because(&format!("/v1/accounts/{name}"), reason), by).await
     }
 
     /// Uses up the code of a step.
@@ -175,8 +181,8 @@ impl AccessClient {
     ///
     /// # Errors
     /// [`ClientError`], code `no-such-token`.
-    pub async fn remove_token(&self, id: &TokenId, by: &By) -> Answered<()> {
-        self.remove(&format!("/v1/tokens/{id}"), by).await
+    pub async fn remove_token(&self, id: &TokenId, reason: Option<&Reason>, by: &By) -> Answered<()> {
+        self.remove(&because(&format!("/v1/tokens/{id}"), reason), by).await
     }
 
     /// All client certificates.
@@ -207,8 +213,8 @@ impl AccessClient {
     ///
     /// # Errors
     /// [`ClientError`], code `no-such-certificate`.
-    pub async fn remove_certificate(&self, fingerprint: &Digest, by: &By) -> Answered<()> {
-        self.remove(&format!("/v1/certificates/{fingerprint}"), by).await
+    pub async fn remove_certificate(&self, fingerprint: &Digest, reason: Option<&Reason>, by: &By) -> Answered<()> {
+        self.remove(&because(&format!("/v1/certificates/{fingerprint}"), reason), by).await
     }
 
     /// Appends to the audit chain.

@@ -8,6 +8,7 @@ use tbi_api::access::{
     KnownSession, KnownToken, NewAccount, NewCertificate, NewSession, NewToken, Refusals, Secrets, Session,
     SessionChange, Token, TokenId, TotpStep, Used,
 };
+use tbi_api::reason::Reason;
 use tbi_daemon::ClientError;
 
 /// Why there is no answer, or not the wanted one.
@@ -99,7 +100,7 @@ accounts! {
     fn account(name: &'a AccountName) -> Secrets;
     fn create_account(account: &'a NewAccount, by: &'a By) -> Account;
     fn change_account(name: &'a AccountName, change: &'a AccountChange, by: &'a By) -> Account;
-    fn remove_account(name: &'a AccountName, by: &'a By) -> ();
+    fn remove_account(name: &'a AccountName, reason: Option<&'a Reason>, by: &'a By) -> ();
     fn use_totp_step(name: &'a AccountName, step: TotpStep, by: &'a By) -> ();
     fn sessions() -> Vec<Session>;
     fn session(hash: &'a Digest) -> KnownSession;
@@ -110,11 +111,11 @@ accounts! {
     fn token(hash: &'a Digest) -> KnownToken;
     fn create_token(token: &'a NewToken, by: &'a By) -> Token;
     fn token_used(id: &'a TokenId, used: Used, by: &'a By) -> ();
-    fn remove_token(id: &'a TokenId, by: &'a By) -> ();
+    fn remove_token(id: &'a TokenId, reason: Option<&'a Reason>, by: &'a By) -> ();
     fn certificates() -> Vec<Certificate>;
     fn certificate(fingerprint: &'a Digest) -> KnownCertificate;
     fn create_certificate(certificate: &'a NewCertificate, by: &'a By) -> Certificate;
-    fn remove_certificate(fingerprint: &'a Digest, by: &'a By) -> ();
+    fn remove_certificate(fingerprint: &'a Digest, reason: Option<&'a Reason>, by: &'a By) -> ();
     fn audit(note: &'a AuditNote) -> ();
     fn report_refusals(refusals: &'a Refusals) -> ();
 }

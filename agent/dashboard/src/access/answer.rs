@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tbi_api::reason::Reason;
 use tbi_daemon::ApiError;
 
 use super::accounts::AccountsError;
@@ -12,6 +13,11 @@ use crate::gate::Refusal;
 /// A [`Refusal`] that a handler can return.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault(pub(crate) Box<Refusal>);
+
+/// Why something is asked for, from its query.
+pub(super) fn reason(query: Option<&str>) -> Answer<Option<Reason>> {
+    Reason::of_query(query).map_err(|error| Fault::unprocessable("reason-refused", error.to_string()))
+}
 
 /// What handlers return.
 pub(crate) type Answer<T> = Result<T, Fault>;

@@ -5,18 +5,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, FromRef, State};
+use axum::extract::{DefaultBodyLimit, FromRef, RawQuery, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tbi_api::access::{AuditNote, By, DoorCertificate, Hidden, Outcome};
+use tbi_api::reason;
 use tbi_daemon::{ApiJson, ReplaceError};
 use utoipa::ToSchema;
 
 use super::Access;
-use super::answer::{Answer, Fault};
+use super::answer::{Answer, Fault, reason};
 use super::who::Who;
 use crate::certs::{Candidate, CertError, Certificates, Names};
 
@@ -39,22 +40,28 @@ impl FromRef<Desk> for Arc<Access> {
     }
 }
 
+impl Desk {
+    pub(crate) fn new(access: Arc<Access>, certificates: Arc<Certificates>) -> Self {
+        Self { access, certificates }
+    }
+}
+
 /// The routes; their paths are whole.
 pub(crate) fn routes(access: Arc<Access>, certificates: Arc<Certificates>) -> Router {
     Router::new()
         .route("/api/v1/access/certificate", get(show).put(bring).delete(remove))
         .route("/api/v1/access/certificate/request", post(request))
         .layer(DefaultBodyLimit::max(BODY))
-        .with_state(Desk { access, certificates })
+        .with_state(Desk::new(access, certificates))
 }
 
 /// What browsers are shown, and whether an answer is waited for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct View {
     /// What is shown.
-    shown: DoorCertificate,
+    pub(crate) shown: DoorCertificate,
     /// Whether a request was made whose answer can be brought without a key.
-    request_pending: bool,
+    pub(crate) request_pending: bool,
 }
 
 /// Another certificate.
@@ -62,10 +69,10 @@ pub(crate) struct View {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CertificateOrder {
     /// The certificate and its issuers, PEM, leaf first.
-    chain: String,
+    pub(crate) chain: String,
     /// Its key, PEM, not encrypted; absent when the box made it for a request.
     #[schema(value_type = Option<String>)]
-    key: Option<Hidden>,
+    pub(crate) key: Option<Hidden>,
 }
 
 /// Asks for a request to a CA.
@@ -74,16 +81,16 @@ pub(crate) struct CertificateOrder {
 pub(crate) struct RequestOrder {
     /// Host names and addresses; absent: those of the box.
     #[schema(min_items = 1, max_items = 64)]
-    names: Option<Vec<String>>,
+    pub(crate) names: Option<Vec<String>>,
 }
 
 /// A request to a CA.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CertificateRequest {
     /// PKCS#10, PEM. Its key stays in the box.
-    request_pem: String,
+    pub(crate) request_pem: String,
     /// Names in it.
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 /// The certificate that the door shows.
@@ -125,18 +132,24 @@ pub(crate) async fn bring(
 
 /// Shows the door's own certificate again, and forgets the one that was brought with its key.
 #[utoipa::path(delete, path = "/api/v1/access/certificate", tag = "access", operation_id = "remove_door_certificate",
+    params(("reason" = Option<String>, Query, description = "Why, for the audit chain", min_length = 1, max_length = 200, pattern = "^[ -~]*[!-~][ -~]*$")),
     security(("session" = ["administrator"])), extensions(("x-step-up" = json!(true))),
     responses(
         (status = 200, body = View),
         (status = 409, description = "`certificate-by-flags`: the door was started with one"),
+        (status = 422, description = "`reason-refused`, with the rule"),
         (status = 507, description = "`state-not-writable`: it cannot be removed"),
     ))]
-pub(crate) async fn remove(State(desk): State<Desk>, who: Who) -> Answer<Json<View>> {
+pub(crate) async fn remove(State(desk): State<Desk>, who: Who, RawQuery(query): RawQuery) -> Answer<Json<View>> {
+    let reason = reason(query.as_deref())?;
     whole(async move {
         let _turn = desk.certificates.turn().await;
         desk.or_noted(desk.certificates.may_change(), &who.by, REMOVE).await?;
         let (before, own) = (desk.certificates.said(), desk.certificates.own_leaf());
-        let detail = json!({ "before": fingerprint(&before), "after": { "leaf_sha256": own, "origin": "own" } });
+        let mut detail = json!({ "before": fingerprint(&before), "after": { "leaf_sha256": own, "origin": "own" } });
+        if let Some(reason) = reason {
+            detail[reason::NAME] = reason.as_str().into();
+        }
         desk.note(&who.by, REMOVE, Outcome::Done, detail).await?;
         let forgotten = desk.blocking(Certificates::forget_brought).await?;
         desk.or_noted(forgotten, &who.by, REMOVE).await?;

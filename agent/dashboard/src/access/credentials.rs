@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::Access;
 use super::accounts::found;
-use super::answer::{Answer, Fault};
+use super::answer::{Answer, Fault, reason};
 use super::clock::after;
 use super::token::{self, may_grant};
 use super::users::name_of;
@@ -33,16 +33,16 @@ const LABEL: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenOrder {
     /// Whose; absent: one's own. Others' only by administrators.
-    account: Option<String>,
+    pub(crate) account: Option<String>,
     /// What it is for, 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
-    label: String,
+    pub(crate) label: String,
     /// What it may do; no more than its owner's role.
     #[schema(min_items = 1)]
-    scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<Scope>,
     /// When it ends: in the future, and no later than in a year.
     #[schema(value_type = String, format = DateTime)]
-    expires: Timestamp,
+    pub(crate) expires: Timestamp,
 }
 
 /// A new token.
@@ -50,9 +50,9 @@ pub(crate) struct TokenOrder {
 pub(crate) struct MadeToken {
     /// To be sent as `Authorization: Bearer`. Shown this once.
     #[schema(value_type = String)]
-    secret: Hidden,
+    pub(crate) secret: Hidden,
     /// What is kept of it.
-    token: Token,
+    pub(crate) token: Token,
 }
 
 /// Whether the caller sees what belongs to others.
@@ -139,23 +139,25 @@ pub(crate) async fn create_token(
 
 /// Ends a token: one's own, or any for administrators.
 #[utoipa::path(delete, path = "/api/v1/access/tokens/{id}", tag = "access",
-    params(("id" = String, Path, description = "The eight characters that name it")),
+    params(("id" = String, Path, description = "The eight characters that name it"), ("reason" = Option<String>, Query, description = "Why, for the audit chain", min_length = 1, max_length = 200, pattern = "^[ -~]*[!-~][ -~]*$")),
     security(("session" = ["viewer", "operator", "administrator", "auditor"])),
-    responses((status = 204), (status = 404, description = "`no-such-token`")))]
+    responses((status = 204), (status = 404, description = "`no-such-token`"), (status = 422, description = "`reason-refused`")))]
 pub(crate) async fn remove_token(
     State(access): State<Arc<Access>>,
     who: Who,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Answer<StatusCode> {
     let missing =
         || Fault::new(StatusCode::NOT_FOUND, "no-such-token", "there is no such token of yours; GET lists them");
+    let reason = reason(query.as_deref())?;
     let id: TokenId = id.parse().map_err(|_error| missing())?;
     let tokens = access.accounts.tokens().await?;
     let mine = tokens.iter().any(|token| token.id == id && may_end(&who, &token.account));
     if !mine {
         return Err(missing());
     }
-    access.accounts.remove_token(&id, &who.by).await?;
+    access.accounts.remove_token(&id, reason.as_ref(), &who.by).await?;
     access.changed();
     Ok(StatusCode::NO_CONTENT)
 }
@@ -221,18 +223,20 @@ pub(crate) async fn create_certificate(
 
 /// Takes a client certificate its account.
 #[utoipa::path(delete, path = "/api/v1/access/certificates/{fingerprint}", tag = "access",
-    params(("fingerprint" = String, Path, description = "SHA-256 of its DER form, 64 hex digits")),
+    params(("fingerprint" = String, Path, description = "SHA-256 of its DER form, 64 hex digits"), ("reason" = Option<String>, Query, description = "Why, for the audit chain", min_length = 1, max_length = 200, pattern = "^[ -~]*[!-~][ -~]*$")),
     security(("session" = ["administrator"])),
-    responses((status = 204), (status = 404, description = "`no-such-certificate`")))]
+    responses((status = 204), (status = 404, description = "`no-such-certificate`"), (status = 422, description = "`reason-refused`")))]
 pub(crate) async fn remove_certificate(
     State(access): State<Arc<Access>>,
     who: Who,
     Path(fingerprint): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Answer<StatusCode> {
+    let reason = reason(query.as_deref())?;
     let fingerprint: Digest = fingerprint.parse().map_err(|_error| {
         Fault::new(StatusCode::NOT_FOUND, "no-such-certificate", "there is no such certificate; GET lists them")
     })?;
-    access.accounts.remove_certificate(&fingerprint, &who.by).await?;
+    access.accounts.remove_certificate(&fingerprint, reason.as_ref(), &who.by).await?;
     access.changed();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -69,10 +69,13 @@ use crate::limits::{Delays, Limits, Place, RateLimiter, Throttle, rate};
 
 pub(crate) use admit::{Origin, origin};
 pub(crate) use answer::Fault;
+pub(crate) use certificate::{CertificateOrder, Desk, RequestOrder};
+pub(crate) use credentials::{MadeToken, TokenOrder};
 pub(crate) use document::openapi;
 pub(crate) use first::Claim;
 pub(crate) use identify::Identity;
 pub(crate) use login::{Login, StepUp};
+pub(crate) use own::PasswordChange;
 pub(crate) use users::{NewUser, UserChange};
 pub(crate) use who::{Visitor, Who, routes};
 
@@ -196,7 +199,7 @@ impl Access {
     }
 
     /// A session id was replaced or ended: nothing about it is kept.
-    fn session_changed(&self) {
+    pub(crate) fn session_changed(&self) {
         self.sessions.forget_all();
     }
 

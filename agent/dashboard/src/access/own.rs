@@ -22,10 +22,10 @@ use super::who::Who;
 pub(crate) struct PasswordChange {
     /// As it is now.
     #[schema(value_type = String)]
-    old: Hidden,
+    pub(crate) old: Hidden,
     /// As it is to be: 12 to 256 characters, not the account's name, none that everybody tries.
     #[schema(value_type = String)]
-    new: Hidden,
+    pub(crate) new: Hidden,
 }
 
 /// Changes one's own password. Every other session of the account ends; this one gets a new id.

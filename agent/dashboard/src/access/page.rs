@@ -4,18 +4,26 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
-use tbi_api::access::{Account, Session};
+use jiff::Timestamp;
+use tbi_api::access::{Account, Certificate, Hidden, NewCertificate, Session, Token};
+use tbi_api::reason::Reason;
 use tbi_daemon::ApiJson;
 
 use super::Access;
+pub(crate) use super::alive::IDLE;
 use super::answer::Answer;
-use super::credentials;
+use super::certificate::{self, CertificateOrder, CertificateRequest, Desk, RequestOrder, View};
+use super::cookie;
+use super::credentials::{self, MadeToken, TokenOrder};
 use super::first::{self, Claim};
 use super::identify::{Identity, Proof};
 use super::login::{self, Login, StepUp};
+use super::own::{self, PasswordChange};
+use super::second_factor::{self, Offer};
+pub(crate) use super::token::may_grant;
 use super::users::{self, NewUser, UserChange};
 use super::who::{Visitor, Who};
 use crate::gate::Peer;
@@ -37,7 +45,25 @@ impl Cookies {
     }
 }
 
+/// Codes for the day the app is lost, with the session as it is afterwards.
+pub(crate) struct NewCodes {
+    pub(crate) codes: Vec<Hidden>,
+    pub(crate) cookies: Cookies,
+    /// The session's new token for forms, when it got a new id.
+    pub(crate) token: Option<Hidden>,
+}
+
+/// A reason as the API takes it.
+fn because(reason: &Reason) -> RawQuery {
+    RawQuery(Some(reason.query()))
+}
+
 impl Access {
+    /// What time it is, as sessions and tokens are judged by.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
     /// Whether there is an account at all.
     pub(crate) async fn is_claimed(&self) -> Answer<bool> {
         Ok(!self.accounts.accounts().await?.is_empty())
@@ -63,6 +89,11 @@ impl Access {
             Proof::Session { id, .. } => Some(self.csrf_of(id).reveal().to_owned()),
             Proof::Token(_) | Proof::Password(_) | Proof::Certificate(_) => None,
         }
+    }
+
+    /// Whether a browser comes with a session that is over, which it does not know.
+    pub(crate) fn had_session(headers: &HeaderMap) -> bool {
+        matches!(cookie::one(headers, cookie::SESSION_COOKIE), Ok(Some(_)))
     }
 
     /// Whether a form carries the token of its session.
@@ -126,11 +157,99 @@ pub(crate) async fn change_user(access: &Arc<Access>, who: Who, name: &str, orde
 }
 
 /// As `DELETE /api/v1/access/users/{name}`.
-pub(crate) async fn remove_user(access: &Arc<Access>, who: Who, name: &str) -> Answer<()> {
-    users::remove(State(Arc::clone(access)), who, Path(name.to_owned())).await.map(|_removed| ())
+pub(crate) async fn remove_user(access: &Arc<Access>, who: Who, name: &str, reason: &Reason) -> Answer<()> {
+    users::remove(State(Arc::clone(access)), who, Path(name.to_owned()), because(reason)).await.map(|_removed| ())
 }
 
 /// As `DELETE /api/v1/access/users/{name}/sessions`.
 pub(crate) async fn end_sessions(access: &Arc<Access>, who: Who, name: &str) -> Answer<()> {
     users::end_sessions(State(Arc::clone(access)), who, Path(name.to_owned())).await.map(|_ended| ())
+}
+
+/// As `POST /api/v1/access/password`.
+pub(crate) async fn change_password(access: &Arc<Access>, who: Who, order: PasswordChange) -> Answer<Cookies> {
+    let changed = own::change_password(State(Arc::clone(access)), who, ApiJson(order)).await;
+    changed.map(|response| Cookies::of(&response))
+}
+
+/// As `POST /api/v1/access/second-factor`.
+pub(crate) async fn offer_second_factor(access: &Arc<Access>, who: Who) -> Answer<()> {
+    second_factor::enrol(State(Arc::clone(access)), who).await.map(|_offer| ())
+}
+
+/// Secret and address of the second factor that was offered and waits to be confirmed.
+pub(crate) fn offered_second_factor(access: &Access, who: &Who) -> Option<(Hidden, Hidden)> {
+    second_factor::offered(access, who).map(|Offer { secret, uri }| (secret, uri))
+}
+
+/// As `POST /api/v1/access/second-factor/confirm`.
+pub(crate) async fn confirm_second_factor(access: &Arc<Access>, who: &Who, code: &Hidden) -> Answer<NewCodes> {
+    let (codes, id) = second_factor::confirmed(access, who, code).await?;
+    let cookies = Cookies::of(&access.with_session((), &id));
+    Ok(NewCodes { codes, cookies, token: Some(access.csrf_of(&id)) })
+}
+
+/// As `DELETE /api/v1/access/second-factor`.
+pub(crate) async fn remove_second_factor(access: &Arc<Access>, who: Who) -> Answer<Cookies> {
+    second_factor::remove(State(Arc::clone(access)), who).await.map(|response| Cookies::of(&response))
+}
+
+/// As `POST /api/v1/access/second-factor/recovery-codes`.
+pub(crate) async fn new_recovery_codes(access: &Arc<Access>, who: Who) -> Answer<NewCodes> {
+    let Json(made) = second_factor::new_recovery_codes(State(Arc::clone(access)), who).await?;
+    Ok(NewCodes { codes: made.recovery_codes, cookies: Cookies::default(), token: None })
+}
+
+/// As `GET /api/v1/access/tokens`.
+pub(crate) async fn tokens(access: &Arc<Access>, who: Who) -> Answer<Vec<Token>> {
+    credentials::tokens(State(Arc::clone(access)), who).await.map(|Json(tokens)| tokens)
+}
+
+/// As `POST /api/v1/access/tokens`.
+pub(crate) async fn create_token(access: &Arc<Access>, who: Who, order: TokenOrder) -> Answer<MadeToken> {
+    credentials::create_token(State(Arc::clone(access)), who, ApiJson(order)).await.map(|(_created, Json(made))| made)
+}
+
+/// As `DELETE /api/v1/access/tokens/{id}`.
+pub(crate) async fn remove_token(access: &Arc<Access>, who: Who, id: &str, reason: &Reason) -> Answer<()> {
+    let id = Path(id.to_owned());
+    credentials::remove_token(State(Arc::clone(access)), who, id, because(reason)).await.map(|_removed| ())
+}
+
+/// As `GET /api/v1/access/certificates`.
+pub(crate) async fn certificates(access: &Arc<Access>, who: Who) -> Answer<Vec<Certificate>> {
+    credentials::certificates(State(Arc::clone(access)), who).await.map(|Json(certificates)| certificates)
+}
+
+/// As `POST /api/v1/access/certificates`.
+pub(crate) async fn create_certificate(access: &Arc<Access>, who: Who, order: NewCertificate) -> Answer<Certificate> {
+    let made = credentials::create_certificate(State(Arc::clone(access)), who, ApiJson(order)).await;
+    made.map(|(_created, Json(certificate))| certificate)
+}
+
+/// As `DELETE /api/v1/access/certificates/{fingerprint}`.
+pub(crate) async fn remove_certificate(access: &Arc<Access>, who: Who, print: &str, reason: &Reason) -> Answer<()> {
+    let print = Path(print.to_owned());
+    credentials::remove_certificate(State(Arc::clone(access)), who, print, because(reason)).await.map(|_removed| ())
+}
+
+/// As `GET /api/v1/access/certificate`.
+pub(crate) async fn door_certificate(desk: &Desk, who: Who) -> Answer<View> {
+    certificate::show(State(desk.clone()), who).await.map(|Json(view)| view)
+}
+
+/// As `PUT /api/v1/access/certificate`.
+pub(crate) async fn bring_door_certificate(desk: &Desk, who: Who, order: CertificateOrder) -> Answer<View> {
+    certificate::bring(State(desk.clone()), who, ApiJson(order)).await.map(|Json(view)| view)
+}
+
+/// As `DELETE /api/v1/access/certificate`.
+pub(crate) async fn remove_door_certificate(desk: &Desk, who: Who, reason: &Reason) -> Answer<View> {
+    certificate::remove(State(desk.clone()), who, because(reason)).await.map(|Json(view)| view)
+}
+
+/// As `POST /api/v1/access/certificate/request`.
+pub(crate) async fn request_door_certificate(desk: &Desk, who: Who, order: RequestOrder) -> Answer<CertificateRequest> {
+    let made = certificate::request(State(desk.clone()), who, ApiJson(order)).await;
+    made.map(|(_created, Json(request))| request)
 }

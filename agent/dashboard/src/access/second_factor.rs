@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::answer::{Answer, Fault};
 use super::clock::lock;
+use super::cookie::SessionId;
 use super::login::Whoami;
 use super::totp::{self, Code};
 use super::who::Who;
@@ -29,10 +30,10 @@ const OFFERS: usize = 1000;
 pub(crate) struct Offer {
     /// Shared secret, base32.
     #[schema(value_type = String)]
-    secret: Hidden,
+    pub(super) secret: Hidden,
     /// The same as `otpauth://` address, for a QR code.
     #[schema(value_type = String)]
-    uri: Hidden,
+    pub(super) uri: Hidden,
 }
 
 /// Confirms an offer.
@@ -49,7 +50,7 @@ pub(crate) struct Confirmation {
 pub(crate) struct RecoveryCodes {
     /// Each counts once.
     #[schema(value_type = Vec<String>)]
-    recovery_codes: Vec<Hidden>,
+    pub(super) recovery_codes: Vec<Hidden>,
     /// New token for changes, when the session got a new id.
     #[schema(value_type = Option<String>)]
     csrf: Option<Hidden>,
@@ -95,6 +96,13 @@ pub(crate) async fn confirm(
     who: Who,
     ApiJson(order): ApiJson<Confirmation>,
 ) -> Answer<Response> {
+    let (recovery_codes, id) = confirmed(&access, &who, &order.code).await?;
+    let body = RecoveryCodes { recovery_codes, csrf: Some(access.csrf_of(&id)) };
+    Ok(access.with_session(Json(body), &id))
+}
+
+/// Confirms it; gives the recovery codes and the new id of the session.
+pub(super) async fn confirmed(access: &Access, who: &Who, code: &Hidden) -> Answer<(Vec<Hidden>, SessionId)> {
     let (_id, _session, stepped_up) = who.session()?;
     let account = who.identity.account();
     let now = access.clock.steady();
@@ -107,7 +115,7 @@ pub(crate) async fn confirm(
         ));
     };
     let mut offered = Totp { secret, last_step: None };
-    let step = match Code::parse(&order.code) {
+    let step = match Code::parse(code) {
         Some(Code::Totp(code)) => totp::step_of(&code, &offered, access.clock.wall().as_second()),
         Some(Code::Recovery(_)) | None => None,
     };
@@ -128,9 +136,8 @@ pub(crate) async fn confirm(
     let account = access.accounts.change_account(&account.name, &change, &who.by).await?;
     lock(&access.enrolments).remove(&account.name);
     access.changed();
-    let (id, _session) = access.renew(&who, &account, stepped_up).await?;
-    let body = RecoveryCodes { recovery_codes: shown, csrf: Some(access.csrf_of(&id)) };
-    Ok(access.with_session(Json(body), &id))
+    let (id, _session) = access.renew(who, &account, stepped_up).await?;
+    Ok((shown, id))
 }
 
 /// Removes the second factor. Every other session of the account ends; this one gets a new id.
@@ -165,6 +172,13 @@ pub(crate) async fn new_recovery_codes(State(access): State<Arc<Access>>, who: W
     access.accounts.change_account(&account.name, &change, &who.by).await?;
     access.changed();
     Ok(Json(RecoveryCodes { recovery_codes: shown, csrf: None }))
+}
+
+/// What this account was offered and did not confirm yet.
+pub(super) fn offered(access: &Access, who: &Who) -> Option<Offer> {
+    let (name, now) = (&who.identity.account().name, access.clock.steady());
+    let secret = lock(&access.enrolments).get(name).filter(|offer| now < offer.until)?.secret.clone();
+    Some(Offer { uri: totp::uri(name.as_str(), &secret), secret })
 }
 
 fn with_second_factor(who: &Who) -> Answer<&tbi_api::access::Account> {

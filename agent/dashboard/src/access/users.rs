@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use http::StatusCode;
 use serde::Deserialize;
 use tbi_api::access::{Account, AccountChange, AccountName, Hidden, NewAccount, Role, SecondFactorChange};
@@ -11,7 +11,7 @@ use tbi_daemon::ApiJson;
 use utoipa::ToSchema;
 
 use super::Access;
-use super::answer::{Answer, Fault};
+use super::answer::{Answer, Fault, reason};
 use super::password::may_be_set;
 use super::who::Who;
 
@@ -139,19 +139,22 @@ pub(crate) async fn change(
 
 /// Removes an account with its sessions, tokens and certificates.
 #[utoipa::path(delete, path = "/api/v1/access/users/{name}", tag = "access", operation_id = "remove_user",
-    params(("name" = String, Path, description = "Name of the account")),
+    params(("name" = String, Path, description = "Name of the account"), ("reason" = Option<String>, Query, description = "Why, for the audit chain", min_length = 1, max_length = 200, pattern = "^[ -~]*[!-~][ -~]*$")),
     security(("session" = ["administrator"])), extensions(("x-step-up" = json!(true))),
     responses(
         (status = 204),
         (status = 404, description = "`no-such-account`"),
         (status = 409, description = "`last-administrator`: there would be none left"),
+        (status = 422, description = "`reason-refused`, with the rule"),
     ))]
 pub(crate) async fn remove(
     State(access): State<Arc<Access>>,
     who: Who,
     Path(name): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Answer<StatusCode> {
-    access.accounts.remove_account(&name_of(&name)?, &who.by).await?;
+    let reason = reason(query.as_deref())?;
+    access.accounts.remove_account(&name_of(&name)?, reason.as_ref(), &who.by).await?;
     access.changed();
     Ok(StatusCode::NO_CONTENT)
 }

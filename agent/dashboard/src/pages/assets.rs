@@ -32,6 +32,15 @@ macro_rules! assets {
 pub(crate) const ASSETS: &[Asset] = assets![
     "style.css" is "text/css; charset=utf-8",
     "mark.svg" is "image/svg+xml",
+    "live.js" is "text/javascript; charset=utf-8",
+    "charts.js" is "text/javascript; charset=utf-8",
+    "uplot.js" is "text/javascript; charset=utf-8",
+    "uplot.css" is "text/css; charset=utf-8",
+    "uplot-license.txt" is "text/plain; charset=utf-8",
+    "app.js" is "text/javascript; charset=utf-8",
+    "keep.js" is "text/javascript; charset=utf-8",
+    "idle.js" is "text/javascript; charset=utf-8",
+    "files.js" is "text/javascript; charset=utf-8",
 ];
 
 /// Hex digits of the hash in the path: an accident of one version to the next is out of the question.

@@ -15,8 +15,8 @@ use super::Pages;
 use super::refused::Refused;
 use crate::access::{Origin, Visitor, Who, origin};
 
-/// Largest form, bytes; the largest of ours is a password and little more.
-pub(crate) const LIMIT: usize = 16 << 10;
+/// Largest form, bytes: a chain of ten certificates, as much as the API takes.
+pub(crate) const LIMIT: usize = 64 << 10;
 /// Field of the token.
 pub(crate) const TOKEN: &str = "csrf";
 const KIND: &[u8] = b"application/x-www-form-urlencoded";
@@ -35,6 +35,11 @@ impl Fields {
             }
         }
         Some(Self(fields))
+    }
+
+    /// Names of the fields that there are.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// What was written into a field; nothing when there is no such field.

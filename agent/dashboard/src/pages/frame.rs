@@ -10,7 +10,7 @@ use super::look::{Look, Theme, Zone};
 use super::next::Next;
 use super::words::{Lang, Said};
 use super::{Pages, assets, roles_of};
-use crate::access::Identity;
+use crate::access::{Identity, page};
 
 /// The navigation, in its order: path and id of its words. A later page is one line here and one in [`super::PAGES`].
 const NAVIGATION: &[(&str, &str)] = &[
@@ -19,6 +19,13 @@ const NAVIGATION: &[(&str, &str)] = &[
     ("/audit", "nav-audit"),
     ("/users", "nav-users"),
     ("/sessions", "nav-sessions"),
+    ("/tokens", "nav-tokens"),
+    ("/certificates", "nav-certificates"),
+    ("/licence", "nav-licence"),
+    ("/support", "nav-support"),
+    ("/system", "nav-system"),
+    ("/about", "nav-about"),
+    ("/setup", "nav-setup"),
 ];
 /// Zones that are offered on every page; the page about preferences has all.
 const NEAR_ZONES: [&str; 7] = [
@@ -85,6 +92,9 @@ pub(crate) struct Frame {
     pub(crate) commit: Option<String>,
     pub(crate) style: String,
     pub(crate) mark: String,
+    pub(crate) script: String,
+    /// A session ends when it is not used for so long.
+    pub(crate) idle_seconds: u64,
     pub(crate) languages: Vec<Choice>,
     pub(crate) themes: Vec<Choice>,
     pub(crate) zones: Vec<Choice>,
@@ -108,6 +118,8 @@ impl Frame {
             commit: option_env!("TBI_COMMIT").map(str::to_owned),
             style: assets::path("style.css"),
             mark: assets::path("mark.svg"),
+            script: assets::path("app.js"),
+            idle_seconds: page::IDLE.as_secs(),
             languages: Lang::ALL.map(|lang| choice(lang.tag(), lang.own_name(), lang == look.lang)).into(),
             themes: Theme::ALL
                 .map(|theme| choice(theme.name(), &look.word("theme-", theme.name()), theme == look.theme))
@@ -123,7 +135,7 @@ impl Frame {
             "/" => self.path == "/",
             path => self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
         };
-        let shown = NAVIGATION.iter().filter(|(path, _word)| may(path));
+        let shown = NAVIGATION.iter().chain(super::bench::NAVIGATION).filter(|(path, _word)| may(path));
         self.entries = shown.map(|(path, word)| Entry { path, word, current: here(path) }).collect();
         self.person = Some(person);
         self

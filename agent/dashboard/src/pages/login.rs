@@ -14,7 +14,7 @@ use super::next::Next;
 use super::refused::{Refused, Shown};
 use super::visit::Guest;
 use super::{Pages, html, see_other, unprocessable};
-use crate::access::{Fault, Login, page};
+use crate::access::{Access, Fault, Login, page};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -23,6 +23,8 @@ struct LoginPage {
     frame: Frame,
     next: String,
     account: String,
+    /// The browser came with a session that has ended.
+    is_over: bool,
     /// Words at the whole form.
     error: Option<String>,
     account_error: Option<String>,
@@ -39,6 +41,7 @@ impl LoginPage {
             frame,
             next,
             account: String::new(),
+            is_over: false,
             error: None,
             account_error: None,
             password_error: None,
@@ -60,7 +63,9 @@ pub(super) async fn show(State(pages): State<Arc<Pages>>, Guest(visitor): Guest,
     if identity.is_some() {
         return Ok(see_other(Next::after_login(asked.text("next")).as_str()));
     }
-    Ok(html(&LoginPage::new(Look::of(&visitor.headers), asked.text("next"))))
+    let mut shown = LoginPage::new(Look::of(&visitor.headers), asked.text("next"));
+    shown.is_over = Access::had_session(&visitor.headers);
+    Ok(html(&shown))
 }
 
 /// Logs in.

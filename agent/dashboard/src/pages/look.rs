@@ -1,10 +1,10 @@
 //! How a reader wants the pages: language, colours, zone of the times. All three are in one cookie that says nothing else; without it they
-//! come from the browser. What a cookie says that there is not is passed over: anybody can write any cookie.
+//! are the box's, and where it has none the browser's. What a cookie says that there is not is passed over: anybody can write any cookie.
 
 use std::borrow::Cow;
 
 use fluent_bundle::FluentValue;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -14,6 +14,14 @@ use super::{cookie, number};
 /// The prefix makes browsers insist on Secure, Path=/ and no Domain. Lax: a link from elsewhere opens in the reader's colours.
 const COOKIE: &str = "__Host-tbi-look";
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=31536000";
+
+/// Language and zone of the box, put beside a request by [`super::setup::locale`] and by nobody else.
+pub(super) const DEFAULT_HEADER: HeaderName = HeaderName::from_static("x-tbi-default-look");
+
+/// Whether a reader has chosen.
+pub(super) fn is_chosen(headers: &HeaderMap) -> bool {
+    cookie::first(headers, COOKIE).is_some()
+}
 
 /// Colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +81,11 @@ impl Zone {
         at.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
 
+    /// `2026-11-26`, as a field for a date has it.
+    pub(crate) fn day(&self, at: Timestamp) -> String {
+        at.to_zoned(self.0.clone()).strftime("%Y-%m-%d").to_string()
+    }
+
     /// What somebody typed: a date, with a time or without, in this zone, or a moment with its offset. Not a `datetime-local` field, which
     /// shows the browser's idea of a date and drops what it does not take.
     pub(crate) fn moment(&self, text: &str) -> Option<Timestamp> {
@@ -97,8 +110,9 @@ impl Look {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let accept = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         let mut look = Self { lang: accept.map_or(Lang::En, Lang::accepted), theme: Theme::System, zone: Zone::utc() };
+        let of_the_box = headers.get(DEFAULT_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
         let kept = cookie::first(headers, COOKIE).unwrap_or_default();
-        for (name, value) in form_urlencoded::parse(kept.as_bytes()) {
+        for (name, value) in form_urlencoded::parse(of_the_box).chain(form_urlencoded::parse(kept.as_bytes())) {
             look.choose(&name, &value);
         }
         look

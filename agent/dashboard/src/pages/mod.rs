@@ -8,18 +8,26 @@
 //! | [`frame`] | what is around every page |
 //! | [`visit`], [`form`], [`next`] | who reads, what they send, where they go then |
 //! | [`refused`] | refusals as pages |
+//! | [`api_call`] | what a form does, as a line for a shell |
 //! | [`assets`] | style and pictures |
 //! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
+//! | [`setup`] | the first-boot wizard |
+//! | [`live`] | runs ordered, followed, stopped, compared |
+//! | [`rooms`] | own account, tokens, certificates, licence, support, system, about |
+//! | [`bench`] | what is measured with, and how the box was |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
 //! comes from outside is escaped by the templates; none of them marks anything as safe, which a test holds them to.
 
+mod api_call;
 mod assets;
 mod audit;
+mod bench;
 mod cookie;
 mod form;
 mod frame;
+mod live;
 mod login;
 mod look;
 mod new_user;
@@ -28,9 +36,11 @@ mod number;
 mod overview;
 mod preferences;
 mod refused;
+mod rooms;
 mod run;
 mod runs;
 mod sessions;
+mod setup;
 mod step_up;
 #[cfg(test)]
 mod tests;
@@ -57,7 +67,8 @@ use serde_json::{Map, Value, json};
 use tbi_api::access::Role;
 use tbi_api::client::AgentClient;
 
-use crate::access::{Access, Fault};
+use crate::access::{Access, Desk, Fault};
+use crate::certs::Certificates;
 use crate::local::{Local, Mount};
 
 /// How long a page waits for the agent before it says that it does not answer.
@@ -75,6 +86,7 @@ enum Proof {
 }
 
 /// A page: its path, its methods, who may, and what proof it takes. No roles: anybody, also without a login.
+#[derive(Clone, Copy)]
 struct Page(&'static str, &'static [&'static str], &'static [Role], Proof);
 
 /// All pages, with the claims that the gate holds readers to.
@@ -95,20 +107,29 @@ const PAGES: &[Page] = &[
     Page("/sessions", &["get", "post"], EVERYBODY, Proof::Usual),
 ];
 
+/// Those of every part; what fits two paths is the first one's.
+fn all_pages() -> impl Iterator<Item = &'static Page> {
+    [live::PAGES, PAGES, rooms::PAGES, setup::PAGES, bench::PAGES].into_iter().flatten()
+}
+
 /// What the pages have in common.
 pub(crate) struct Pages {
     access: Arc<Access>,
+    /// What is done about the door's certificate.
+    desk: Desk,
     agent: AgentClient,
     /// Whether there is an account. Once there is one there always is, because the last administrator stays.
     claimed: AtomicBool,
+    heard: setup::locale::Heard,
 }
 
 impl Pages {
     /// Pages that ask the agent at `agent`, or where it is on an appliance.
-    pub(crate) fn new(access: Arc<Access>, agent: Option<&Path>) -> Arc<Self> {
+    pub(crate) fn new(access: Arc<Access>, certificates: Arc<Certificates>, agent: Option<&Path>) -> Arc<Self> {
+        let desk = Desk::new(Arc::clone(&access), certificates);
         let socket = agent.unwrap_or(Path::new(tbi_api::AGENT_SOCKET));
         let agent = AgentClient::new(socket).with_timeout(PATIENCE);
-        Arc::new(Self { access, agent, claimed: AtomicBool::new(false) })
+        Arc::new(Self { access, desk, agent, claimed: AtomicBool::new(false), heard: Default::default() })
     }
 
     /// Whether there is an account.
@@ -143,18 +164,24 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/users/account/{name}", get(user::show).post(user::change))
         .route("/step-up", get(step_up::show).post(step_up::prove))
         .route("/sessions", get(sessions::show).post(sessions::end))
+        .merge(live::router())
+        .merge(rooms::routes())
+        .merge(setup::routes())
+        .merge(bench::router())
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
+        .layer(from_fn_with_state(Arc::clone(&pages), setup::locale::layer))
         .with_state(pages)
 }
 
 /// The claims in the words of a daemon's document.
 fn document() -> Value {
     let mut paths = Map::new();
-    for Page(path, methods, roles, proof) in PAGES {
+    for Page(path, methods, roles, proof) in all_pages() {
         let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
         let security = if roles.is_empty() { json!([]) } else { json!([{ "session": names }]) };
-        let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": form::LIMIT});
+        let limit = bench::limit(path).unwrap_or(form::LIMIT);
+        let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": limit});
         let operations: Map<_, _> = methods.iter().map(|method| ((*method).to_owned(), operation.clone())).collect();
         paths.insert((*path).to_owned(), Value::Object(operations));
     }
@@ -167,8 +194,7 @@ fn roles_of(path: &str) -> Option<&'static [Role]> {
         template.split('/').count() == path.split('/').count()
             && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
     };
-    PAGES
-        .iter()
+    all_pages()
         .find(|Page(template, _, roles, _)| !roles.is_empty() && fits(template))
         .map(|Page(_, _, roles, _)| *roles)
 }

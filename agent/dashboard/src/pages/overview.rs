@@ -13,7 +13,7 @@ use super::look::Look;
 use super::refused::Shown;
 use super::runs::Row;
 use super::visit::Visit;
-use super::{Pages, html, number};
+use super::{Pages, html, number, setup};
 
 /// Runs that are shown.
 const LAST: &str = "5";
@@ -53,6 +53,8 @@ struct OverviewPage {
     parts: Option<Vec<Part>>,
     runs: Option<Vec<Row>>,
     may_order: bool,
+    /// The setup is not finished, and the reader may go on with it.
+    unfinished: bool,
 }
 
 fn part(component: Component, look: &Look) -> Part {
@@ -92,7 +94,8 @@ fn whole(status: Status, look: &Look) -> Whole {
 /// The page.
 pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit) -> Shown {
     let filter = Filter { limit: LAST.parse().ok(), ..Filter::default() };
-    let (status, health, runs) = tokio::join!(visit.agent.status(), visit.agent.health(), visit.agent.runs(&filter));
+    let (status, health, runs, unfinished) =
+        tokio::join!(visit.agent.status(), visit.agent.health(), visit.agent.runs(&filter), setup::unfinished(&visit));
     let mut frame = visit.frame("overview-title", &status);
     let look = &visit.look;
     for error in [health.as_ref().err(), runs.as_ref().err()].into_iter().flatten() {
@@ -104,6 +107,7 @@ pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit) -> Show
         parts: health.ok().map(|health| parts(health, look)),
         runs: runs.ok().map(|runs| runs.into_iter().map(row).collect()),
         may_order: visit.may_order(),
+        unfinished,
         look: look.clone(),
         frame,
     }))

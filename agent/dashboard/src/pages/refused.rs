@@ -157,8 +157,12 @@ impl Pages {
 }
 
 impl Face for Pages {
-    fn refused(&self, reader: Reader, refusal: Refusal) -> BoxFuture<'_, Answer> {
-        async move { self.show(&reader, refusal).await.map(|body| AnswerBody::new(Content::Local(body))) }.boxed()
+    fn refused(&self, mut reader: Reader, refusal: Refusal) -> BoxFuture<'_, Answer> {
+        async move {
+            self.set_default_look(&mut reader.headers).await;
+            self.show(&reader, refusal).await.map(|body| AnswerBody::new(Content::Local(body)))
+        }
+        .boxed()
     }
 }
 

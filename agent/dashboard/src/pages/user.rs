@@ -1,5 +1,5 @@
 //! One account, for administrators: its role, whether it may log in, another password, its second factor, its sessions, its end. To remove an
-//! account its name is typed, because nothing brings it back.
+//! account its name is typed and a reason given, because nothing brings it back.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::look::Look;
 use super::new_user::roles;
 use super::refused::{Refused, Shown};
 use super::visit::Visit;
-use super::{Pages, html, see_other, unprocessable};
+use super::{Pages, html, rooms, see_other, unprocessable};
 use crate::access::{Fault, UserChange, page};
 
 #[derive(Template)]
@@ -34,6 +34,8 @@ struct UserPage {
     again_error: Option<String>,
     confirm: String,
     confirm_error: Option<String>,
+    reason: String,
+    reason_error: Option<String>,
 }
 
 async fn page_of(visit: &Visit, account: &Account, role: Option<Role>, enabled: bool) -> UserPage {
@@ -53,6 +55,8 @@ async fn page_of(visit: &Visit, account: &Account, role: Option<Role>, enabled: 
         again_error: None,
         confirm: String::new(),
         confirm_error: None,
+        reason: String::new(),
+        reason_error: None,
     }
 }
 
@@ -98,9 +102,12 @@ pub(super) async fn change(State(pages): State<Arc<Pages>>, Path(name): Path<Str
             shown.confirm = fields.text("confirm").trim().to_owned();
             if shown.confirm != account.name.as_str() {
                 shown.confirm_error = say("user-remove-differs");
-                return Ok(unprocessable(&shown));
             }
-            page::remove_user(&pages.access, asker, &name).await.map(|()| "/users".to_owned())
+            fields.text("reason").clone_into(&mut shown.reason);
+            let reason = rooms::because(&visit.look, &fields);
+            shown.reason_error = reason.as_ref().err().cloned();
+            let (Ok(reason), None) = (reason, &shown.confirm_error) else { return Ok(unprocessable(&shown)) };
+            page::remove_user(&pages.access, asker, &name, &reason).await.map(|()| "/users".to_owned())
         }
         _ => {
             let detail = "the form does not say what is to be done; load the page again";

@@ -91,8 +91,8 @@ pub(super) async fn claim(State(pages): State<Arc<Pages>>, form: OwnForm) -> Sho
     let fault = match page::claim(&pages.access, visitor.clone(), order).await {
         Ok(account) => {
             let order = Login { account: account.name.to_string(), password, code: None };
-            let mut response = see_other("/");
-            // The account is made either way; without a session the start page leads to the login.
+            let mut response = see_other("/setup");
+            // The account is made either way; without a session the setup leads to the login.
             match page::log_in(&pages.access, visitor, order).await {
                 Ok(cookies) => cookies.put(&mut response),
                 Err(fault) => tracing::warn!(code = fault.0.code, "the first administrator has to log in"),

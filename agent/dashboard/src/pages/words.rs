@@ -21,23 +21,31 @@ pub(crate) enum Lang {
 }
 
 /// Sources of one language.
-type Sources = [&'static str; 6];
+type Sources = &'static [&'static str];
 
-const EN: Sources = [
+const EN: Sources = &[
     include_str!("../../words/en/frame.ftl"),
     include_str!("../../words/en/access.ftl"),
     include_str!("../../words/en/refusals.ftl"),
     include_str!("../../words/en/box.ftl"),
     include_str!("../../words/en/runs.ftl"),
     include_str!("../../words/en/audit.ftl"),
+    include_str!("../../words/en/live.ftl"),
+    include_str!("../../words/en/rooms.ftl"),
+    include_str!("../../words/en/setup.ftl"),
+    include_str!("../../words/en/bench.ftl"),
 ];
-const PT_BR: Sources = [
+const PT_BR: Sources = &[
     include_str!("../../words/pt-BR/frame.ftl"),
     include_str!("../../words/pt-BR/access.ftl"),
     include_str!("../../words/pt-BR/refusals.ftl"),
     include_str!("../../words/pt-BR/box.ftl"),
     include_str!("../../words/pt-BR/runs.ftl"),
     include_str!("../../words/pt-BR/audit.ftl"),
+    include_str!("../../words/pt-BR/live.ftl"),
+    include_str!("../../words/pt-BR/rooms.ftl"),
+    include_str!("../../words/pt-BR/setup.ftl"),
+    include_str!("../../words/pt-BR/bench.ftl"),
 ];
 
 static ENGLISH: LazyLock<FluentBundle<FluentResource>> = LazyLock::new(|| bundle(Lang::En));
@@ -88,10 +96,10 @@ impl Lang {
         best.1
     }
 
-    pub(super) fn sources(self) -> &'static Sources {
+    pub(super) fn sources(self) -> Sources {
         match self {
-            Self::En => &EN,
-            Self::PtBr => &PT_BR,
+            Self::En => EN,
+            Self::PtBr => PT_BR,
         }
     }
 

@@ -197,6 +197,8 @@ mod tests {
             stored_topology: BUILTIN_TOPOLOGY.to_owned(),
             topology: BUILTIN_TOPOLOGY.to_owned(),
             topology_sentence: None,
+            trial: None,
+            trial_sentence: None,
         }
     }
 

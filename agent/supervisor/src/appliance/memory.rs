@@ -4,6 +4,8 @@
 //! was lost, they are what it is filled from, so that a corrupt database does not cost the box its network address. What is stored but
 //! cannot be used (another release was stricter, a file was edited) is kept for its owner to correct, and the default is used and said.
 
+pub(crate) mod trial;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +49,10 @@ pub(crate) struct InForce {
     pub(crate) topology: String,
     /// Why the stored topology is not used, when it is not.
     pub(crate) topology_sentence: Option<String>,
+    /// The management network that is on trial, when one is.
+    pub(crate) trial: Option<trial::Journal>,
+    /// That a trial was taken back by itself, until the settings change again.
+    pub(crate) trial_sentence: Option<String>,
 }
 
 /// A change was not made.
@@ -64,6 +70,17 @@ pub(crate) enum ChangeError {
         "isp_router is own, but no root file system of a router was imported; send one with PUT /v1/isp/root first, or leave it at frr"
     )]
     NoRoot,
+    #[error(
+        "a management network is on trial; keep it (POST /v1/settings/trial/confirm) or take it back (DELETE /v1/settings/trial) first, or \
+         wait until it is taken back by itself"
+    )]
+    OnTrial,
+    #[error(
+        "no management network is on trial; one that was not confirmed in time was taken back (GET /v1/settings/trial says how)"
+    )]
+    NoTrial,
+    #[error("seconds is {0}; a trial lasts 10 to 600 seconds, 60 where nothing is said")]
+    TrialTime(u32),
     #[error("{what}: {source}")]
     Ledger { what: &'static str, source: LedgerError },
     /// The ledger has it, the file for the other program has not; the next start of the agent makes it good.
@@ -83,7 +100,16 @@ impl Memory {
             changed: stored.as_ref().map_or_else(|| now.to_string(), |(stored, _)| stored.changed.clone()),
             settings: stored.map(|(_, settings)| settings).unwrap_or_default(),
         };
-        let in_force = InForce { snapshot, checked, settings_sentence, stored_topology, topology, topology_sentence };
+        let in_force = InForce {
+            snapshot,
+            checked,
+            settings_sentence,
+            stored_topology,
+            topology,
+            topology_sentence,
+            trial: trial::found(&ledger),
+            trial_sentence: None,
+        };
         let memory = Self { state: state.to_owned(), ledger, found, in_force };
         memory.write_missing_files();
         memory
@@ -140,6 +166,19 @@ impl Memory {
     /// # Errors
     /// [`ChangeError`]; unless it is [`ChangeError::File`], nothing was changed.
     pub(crate) fn change_settings(&mut self, change: Change, now: Timestamp) -> Result<Snapshot, ChangeError> {
+        self.change_settings_with(change, now, |_ledger| Ok(()))
+    }
+
+    /// The same, and `more` is stored with it or neither is.
+    fn change_settings_with(
+        &mut self,
+        change: Change,
+        now: Timestamp,
+        more: impl FnOnce(&mut Ledger) -> Result<(), LedgerError>,
+    ) -> Result<Snapshot, ChangeError> {
+        if self.in_force.trial.is_some() {
+            return Err(ChangeError::OnTrial);
+        }
         let checked = CheckedSettings::parse(&change.settings, &ranges(&self.in_force.topology))?;
         // Only the choice needs one: a box that lost it can still be told other things.
         let chosen = checked.router == Router::Own && self.in_force.checked.router != Router::Own;
@@ -147,14 +186,17 @@ impl Memory {
             return Err(ChangeError::NoRoot);
         }
         let body = text_of(&change.settings);
-        let stored = self
-            .ledger
-            .store_settings(change.based_on, &body, now)
-            .map_err(|source| ChangeError::Ledger { what: "the settings were not changed", source })?;
+        let stored = self.ledger.together(|ledger| {
+            let stored = ledger.store_settings(change.based_on, &body, now)?;
+            more(ledger)?;
+            Ok(stored)
+        });
+        let stored = stored.map_err(|source| ChangeError::Ledger { what: "the settings were not changed", source })?;
         let snapshot = Snapshot { version: stored.version, changed: stored.changed, settings: change.settings };
         self.in_force.snapshot = snapshot.clone();
         self.in_force.checked = checked;
         self.in_force.settings_sentence = None;
+        self.in_force.trial_sentence = None;
         self.write(SETTINGS_FILE, &body)?;
         Ok(snapshot)
     }
@@ -164,6 +206,9 @@ impl Memory {
     /// # Errors
     /// [`ChangeError`]; unless it is [`ChangeError::File`], nothing was changed.
     pub(crate) fn change_topology(&mut self, yaml: &str, now: Timestamp) -> Result<(), ChangeError> {
+        if self.in_force.trial.is_some() {
+            return Err(ChangeError::OnTrial);
+        }
         let topology = usable(yaml)?;
         CheckedSettings::parse(&self.in_force.snapshot.settings, &TestRanges::of(&topology))
             .map_err(ChangeError::Apart)?;

@@ -5,9 +5,12 @@
 //!  ledger, settings.json ──▶ memory ──▶ settings ──────────┼─▶ health, capabilities (pure) ─▶ node ─▶ api ─▶ socket
 //!  disk, clock, outcomes ──▶ observe ──────────────────────┘                                   ▲
 //!                                     runs, workloads, power, reapply (traits of seams) ───────┤
+//!  the kernel's files, once a minute ─▶ history (a ring on the disk) ──────────────────────────┤
 //!  audit chain, licences, usage, backups ─▶ books, meter, upkeep ─────────────────────────────┘
 //! ```
 //!
+//! [`series`] and [`csv`] make of what is kept of a run what can be drawn and calculated with.
+//! [`setup`] is the first-boot wizard and what it sets beside settings and topology.
 //! [`access`] answers the dashboard on a socket of its own; [`trail`] stands around every change of [`api`]; [`permit`] is asked by the run
 //! driver, and by nobody else, whether a run may start.
 //!
@@ -19,10 +22,15 @@ pub(crate) mod api;
 mod books;
 pub(crate) mod boot;
 pub(crate) mod capabilities;
+pub(crate) mod checks;
 mod claim;
+mod csv;
 pub(crate) mod events;
+#[cfg(test)]
+mod exports_tests;
 pub(crate) mod hardware;
 pub(crate) mod health;
+pub(crate) mod history;
 pub(crate) mod identity;
 pub(crate) mod memory;
 pub(crate) mod meter;
@@ -33,7 +41,12 @@ pub(crate) mod own_router;
 pub(crate) mod permit;
 pub(crate) mod sealing;
 pub(crate) mod seams;
+mod series;
 pub(crate) mod settings;
+mod setup;
+#[cfg(test)]
+mod setup_tests;
+mod support;
 pub(crate) mod sysfs;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,13 @@
 //! The appliance as one value: facts that stay, memory that changes, and the parts behind [`super::seams`]. Handlers of the API ask it; what
-//! they ask of the router is in [`router`].
+//! they ask of the router is in [`router`], of the bench in [`bench`], of the setup in [`setup`], of trials in [`trial`].
 //!
 //! Nothing here blocks the reactor: disk and database are asked on a blocking thread, and a disk that does not answer is a sentence after
 //! [`PATIENCE`], not an API that hangs.
 
+mod bench;
 mod router;
+mod setup;
+mod trial;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,6 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tbi_api::access::DoorCertificate;
+use tbi_api::bench::Evidence as RecordEvidence;
 use tbi_api::hardware::Hardware;
 use tbi_api::health::Health;
 use tbi_api::isp::Router;
@@ -19,14 +23,16 @@ use tbi_api::node::Capabilities;
 use tbi_api::power;
 use tbi_api::settings::{Change, Snapshot};
 use tbi_api::status::{BootKind, BootReason, Status};
+use tbi_api::trial::Outcome;
 use tbi_daemon::Shutdown;
 use tbi_ledger::Found;
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use super::books::Books;
 use super::boot::{self, BootFacts};
 use super::capabilities::{self, Equipment};
+use super::checks::Checks;
 use super::hardware;
 use super::health::{self, Evidence};
 use super::identity::{self, IdentityError, Node};
@@ -62,6 +68,7 @@ pub(crate) struct Seams {
     pub(crate) power: Arc<dyn Power>,
     pub(crate) reapply: Arc<dyn Reapply>,
     pub(crate) reporting: Arc<dyn Reporting>,
+    pub(crate) checks: Arc<dyn Checks>,
 }
 
 /// See the module.
@@ -79,9 +86,13 @@ pub(crate) struct Appliance {
     in_force: RwLock<Arc<InForce>>,
     last_look: AsyncMutex<Option<(Instant, Seen)>>,
     changes: mpsc::Sender<Changed>,
+    /// When the management network that is on trial is taken back.
+    trial_until: watch::Sender<Option<Instant>>,
     reapply_trouble: Mutex<Option<String>>,
     /// As the door said last.
     door_certificate: Mutex<Option<DoorCertificate>>,
+    /// What the newest record says, with the run that was the newest one then.
+    evidence: Mutex<Option<(String, RecordEvidence)>>,
 }
 
 /// One look, with the cards there were.
@@ -144,10 +155,18 @@ impl Appliance {
             memory: Arc::new(Mutex::new(memory)),
             last_look: AsyncMutex::new(None),
             changes,
+            trial_until: watch::Sender::new(None),
             reapply_trouble: Mutex::new(None),
             door_certificate: Mutex::new(None),
+            evidence: Mutex::new(None),
             place,
         };
+        if appliance.in_force().trial.is_some()
+            && let Err(error) = appliance.revert_trial(Outcome::Restarted).await
+        {
+            tracing::error!(%error, "a trial of before this start cannot be taken back for good; it is tried again");
+            appliance.trial_until.send_replace(Some(Instant::now()));
+        }
         Ok((Arc::new(appliance), waiting))
     }
 
@@ -182,7 +201,7 @@ impl Appliance {
         let mut unwell: Vec<_> = health.components.iter().filter(|part| !part.sentence.is_empty()).collect();
         unwell.sort_by_key(|part| std::cmp::Reverse(part.state));
         // Two parts may suffer from one thing, which is said once.
-        let mut problems: Vec<String> = Vec::new();
+        let mut problems: Vec<String> = self.in_force().trial_sentence.iter().cloned().collect();
         for part in unwell {
             if !problems.contains(&part.sentence) {
                 problems.push(part.sentence.clone());
@@ -198,7 +217,7 @@ impl Appliance {
             addresses: seen.observed.addresses.clone(),
             management_interface: seen.roles.management.as_ref().map(|nic| nic.name.clone()),
             certificate_sha256: self.node.identity.certificate_sha256.clone(),
-            door_certificate: self.door_certificate.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            door_certificate: self.door_certificate(),
             health: health.state,
             problems,
             last_boot: self.last_boot.clone(),
@@ -208,6 +227,11 @@ impl Appliance {
             claim_code: self.claim().code(),
             run: runs.iter().find(|run| !run.state.is_over()).or_else(|| runs.first()).cloned(),
         }
+    }
+
+    /// The certificate that the door shows, once it has said so.
+    pub(super) fn door_certificate(&self) -> Option<DoorCertificate> {
+        self.door_certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The door said which certificate it shows.
@@ -242,9 +266,7 @@ impl Appliance {
     pub(crate) async fn change_settings(&self, change: Change) -> Result<Snapshot, ChangeError> {
         let changed = self.remembering(move |memory| memory.change_settings(change, Timestamp::now())).await;
         if changed.is_ok() {
-            // Other settings may choose other cards.
-            *self.last_look.lock().await = None;
-            self.note(Changed::Settings);
+            self.carry_out_other_settings().await;
         }
         changed
     }
@@ -302,8 +324,14 @@ impl Appliance {
         }
     }
 
-    /// Carries changes out one after the other until `shutdown`. Run it as one task for as long as the agent lives.
-    pub(crate) async fn carry_out(&self, mut waiting: mpsc::Receiver<Changed>, shutdown: Shutdown) {
+    /// Carries changes out one after the other, and takes trials back that nobody confirmed, until `shutdown`. Run it as one task for as long
+    /// as the agent lives.
+    pub(crate) async fn carry_out(&self, waiting: mpsc::Receiver<Changed>, shutdown: Shutdown) {
+        // A change may take a minute; the end of a trial is not held up by one.
+        tokio::join!(self.carry_out_changes(waiting, shutdown.clone()), self.watch_trials(shutdown));
+    }
+
+    async fn carry_out_changes(&self, mut waiting: mpsc::Receiver<Changed>, shutdown: Shutdown) {
         let mut next = Some(Changed::Start);
         while let Some(what) = next {
             let in_force = self.in_force();

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::json;
 use tbi_api::access::Role;
+use tbi_api::estimate::units;
 use tbi_bench::plan::Plan;
 use tbi_bench::record::Authorization;
 use tbi_ledger::spool::NewTick;
@@ -17,10 +18,6 @@ use tbi_ledger::{Hash, Ledger, LedgerError, Policy, Refused, Request as Asked, R
 use super::node::{Appliance, Lost};
 use super::trail::entry;
 use crate::run::authorize::{Authorizer, Finished, OpenPage, Request};
-use crate::run::planned;
-
-/// A test stress unit is a minute of planned measuring, begun ones counted whole.
-const TSU_SECONDS: u64 = 60;
 
 /// See the module. It knows its appliance once there is one, which is before the first run.
 #[derive(Debug, Default)]
@@ -38,11 +35,6 @@ impl Permit {
     fn appliance(&self) -> Option<Arc<Appliance>> {
         self.appliance.get()?.upgrade()
     }
-}
-
-/// What a plan costs.
-pub(crate) fn tsu(plan: &Plan) -> u64 {
-    planned(plan).as_secs().div_ceil(TSU_SECONDS).max(1)
 }
 
 /// What a plan needs to be allowed: one feature for each protocol.
@@ -116,7 +108,7 @@ fn permit(ledger: &mut Ledger, key: &dyn Signer, policy: &Policy, request: &Requ
         run: &request.run,
         plan_sha256,
         features: &features(&request.plan),
-        tsu: tsu(&request.plan),
+        tsu: units(&request.plan),
         actor: &by.actor,
         role: by.role.map_or("none", Role::as_str),
         source: &by.source,

@@ -27,6 +27,7 @@ pub(super) const BY_TPM: &str = "70rBNnmpSA6n22iJf58W";
 #[derive(Debug, Clone)]
 pub(crate) struct Sealer {
     program: PathBuf,
+    name: &'static str,
 }
 
 /// Why there is no secret.
@@ -49,7 +50,12 @@ impl Sealer {
     }
 
     pub(crate) fn with_program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self { program: program.into(), name: NAME }
+    }
+
+    /// The same for another secret than the box's key: `--name=` and what is bound into it.
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     /// # Errors
@@ -57,7 +63,7 @@ impl Sealer {
     pub(crate) async fn seal(&self, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         // Bound to no PCR (systemd-creds@.service.d/10-tbi.conf): a firmware or release update must not take the box's identity away. It
         // protects the key of a disk that was taken out, not of a box that was taken over.
-        let sealed = self.run(&["encrypt", "--user", NAME, "-", "-"], secret).await?;
+        let sealed = self.run(&["encrypt", "--user", self.name, "-", "-"], secret).await?;
         if sealed.starts_with(BY_TPM.as_bytes()) {
             return Ok(sealed);
         }
@@ -67,7 +73,7 @@ impl Sealer {
     /// # Errors
     /// [`SealError`].
     pub(crate) async fn unseal(&self, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.run(&["decrypt", "--user", NAME, "-", "-"], sealed).await
+        self.run(&["decrypt", "--user", self.name, "-", "-"], sealed).await
     }
 
     /// Whether a secret that is sealed now can be unsealed. A "no" does not say for how long: a TPM that fails and one that never saw the

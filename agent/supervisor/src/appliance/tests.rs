@@ -1,6 +1,8 @@
 //! The API over its socket, with stand-ins for the parts that are connected on an appliance: what they are asked, and what comes back.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod bench;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,9 +31,9 @@ use super::sysfs::tests::{CARDS, fixture};
 use crate::run::authorize::{Authorizer as _, Finished, Request, plan_sha256};
 
 /// One run that the test drives.
-struct OneRun {
-    run: watch::Sender<Run>,
-    folder: PathBuf,
+pub(super) struct OneRun {
+    pub(super) run: watch::Sender<Run>,
+    pub(super) folder: PathBuf,
 }
 
 impl Runs for OneRun {
@@ -72,9 +74,9 @@ impl Runs for OneRun {
 
 /// Remembers what it was asked and answers what it was told to.
 #[derive(Default)]
-struct Recorder {
+pub(super) struct Recorder {
     orders: Mutex<Vec<Action>>,
-    changes: Mutex<Vec<Change>>,
+    pub(super) changes: Mutex<Vec<Change>>,
     reports: Mutex<u32>,
     refuse: Mutex<Option<String>>,
 }
@@ -129,13 +131,8 @@ fn run() -> Run {
     }
 }
 
-/// A box on a socket for the length of `story`.
-async fn on_a_box<F: Future<Output = ()>>(
-    state: &Path,
-    root: Root,
-    story: impl FnOnce(AgentClient, UnixClient, Arc<OneRun>, Arc<Recorder>) -> F,
-) {
-    let socket = state.join("agent.sock");
+/// Parts that do what a test says.
+pub(super) fn stand_ins(state: &Path) -> (Seams, Arc<OneRun>, Arc<Recorder>) {
     let runs = Arc::new(OneRun { run: watch::Sender::new(run()), folder: state.join("runs") });
     let recorder = Arc::new(Recorder::default());
     let seams = Seams {
@@ -144,7 +141,19 @@ async fn on_a_box<F: Future<Output = ()>>(
         power: Arc::clone(&recorder) as Arc<dyn Power>,
         reapply: Arc::clone(&recorder) as Arc<dyn Reapply>,
         reporting: Arc::clone(&recorder) as Arc<dyn Reporting>,
+        checks: Arc::new(bench::Made::default()),
     };
+    (seams, runs, recorder)
+}
+
+/// A box on a socket for the length of `story`.
+pub(super) async fn on_a_box<F: Future<Output = ()>>(
+    state: &Path,
+    root: Root,
+    story: impl FnOnce(AgentClient, UnixClient, Arc<OneRun>, Arc<Recorder>) -> F,
+) {
+    let socket = state.join("agent.sock");
+    let (seams, runs, recorder) = stand_ins(state);
     let (appliance, waiting) =
         Appliance::open(Place { root, state: state.to_owned(), run: state.join("run") }, seams).await.unwrap();
     let shutdown = Shutdown::new();
@@ -162,12 +171,12 @@ async fn on_a_box<F: Future<Output = ()>>(
     appliance.end().await;
 }
 
-fn code(error: &ClientError) -> &str {
+pub(super) fn code(error: &ClientError) -> &str {
     error.code().unwrap_or("none")
 }
 
 /// Looks until `condition` holds.
-async fn soon(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) async fn soon(what: &str, mut condition: impl FnMut() -> bool) {
     let end = tokio::time::Instant::now() + Duration::from_secs(20);
     while !condition() {
         assert!(tokio::time::Instant::now() < end, "not in time: {what}");
@@ -175,7 +184,7 @@ async fn soon(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn booted(id: &str) -> (tempfile::TempDir, Root) {
+pub(super) fn booted(id: &str) -> (tempfile::TempDir, Root) {
     fixture(&[CARDS, &[("proc/sys/kernel/random/boot_id", id), ("proc/sys/kernel/hostname", "bench-1\n")]].concat())
 }
 
@@ -426,6 +435,7 @@ async fn permitting(state: &Path, root: Root) -> (Arc<Appliance>, Permit) {
         power: Arc::new(Recorder::default()),
         reapply: Arc::new(Recorder::default()),
         reporting: Arc::new(Recorder::default()),
+        checks: Arc::new(bench::Made::default()),
     };
     let place = Place { root, state: state.to_owned(), run: state.join("run") };
     let (appliance, _waiting) = Appliance::open(place, seams).await.unwrap();

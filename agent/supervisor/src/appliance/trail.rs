@@ -1,4 +1,4 @@
-//! Around every change that is asked of the agent: who asks, the idempotency key, and the entry in the audit chain.
+//! Around every change that is asked of the agent: who asks and why, the idempotency key, and the entry in the audit chain.
 //!
 //! ```text
 //!  request ─▶ who (headers the door sets) ─▶ key: new? ─▶ handler ─▶ answer kept under the key ─▶ audit entry ─▶ answer
@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tbi_api::access::{ACTOR_HEADER, By, LOCAL, ROLE_HEADER, Role, SOURCE_HEADER};
+use tbi_api::reason::{self, NoReason, Reason};
 use tbi_daemon::{ApiError, BODY_LIMIT, CORRELATION_HEADER};
 use tbi_ledger::audit::NewEntry;
 use tbi_ledger::{Answer, Begun, Hash, LARGEST_ANSWER, LedgerError, NewRequest};
@@ -105,6 +106,7 @@ pub(crate) async fn trail(State(appliance): State<Arc<Appliance>>, request: Requ
 async fn follow(appliance: &Appliance, template: &str, request: Request, next: Next) -> Result<Response, ApiError> {
     let by = by(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let reason = reason(request.uri().query())?;
     appliance.audit_works().await.map_err(|error| unauditable(&error))?;
     let key = key(request.headers())?.filter(|_| !STREAMED.contains(&template));
     let response = match key {
@@ -117,6 +119,9 @@ async fn follow(appliance: &Appliance, template: &str, request: Request, next: N
     let (action, outcome) = (action(&method, template), outcome(response.status()));
     let mut detail = response.extensions().get::<Detail>().map_or_else(|| json!({}), |detail| detail.0.clone());
     detail["status"] = response.status().as_u16().into();
+    if let Some(reason) = reason {
+        detail[reason::NAME] = reason.as_str().into();
+    }
     let noted = appliance.ledger(move |ledger, key| {
         let entry = entry(&by, &action, &path, outcome, &detail);
         ledger.append(&entry, key, Timestamp::now())
@@ -127,6 +132,13 @@ async fn follow(appliance: &Appliance, template: &str, request: Request, next: N
     }
     appliance.note_audit(noted.err().map(|error| error.to_string()));
     Ok(response)
+}
+
+/// Why something is asked for, from its query.
+pub(crate) fn reason(query: Option<&str>) -> Result<Option<Reason>, ApiError> {
+    let refused =
+        |error: NoReason| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "reason-refused", error.to_string());
+    Reason::of_query(query).map_err(refused)
 }
 
 fn unauditable(error: &str) -> ApiError {

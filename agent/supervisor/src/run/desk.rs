@@ -3,6 +3,8 @@
 //! The desk does not measure; it opens the journal, has [`super::measure`] do it, and keeps what a person sees of each run. A run that
 //! ends badly leaves the desk as usable as one that ends well.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,9 @@ pub(crate) enum DeskError {
         /// Which.
         id: String,
     },
+    /// Somebody looks at the bench.
+    #[error("the pre-flight checks are being made; wait for their end")]
+    Checking,
     /// No such run.
     #[error("there is no run {id}; look at the list of runs")]
     Unknown {
@@ -75,6 +80,7 @@ struct Inner {
     /// Folder with one folder for each run.
     runs: PathBuf,
     book: Mutex<Book>,
+    examined: Mutex<check::Examined>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -88,6 +94,8 @@ struct Book {
     /// By id, which is also by time.
     runs: BTreeMap<String, watch::Sender<Run>>,
     under_way: Option<(String, Shutdown)>,
+    /// The pre-flight checks are being made without a run.
+    checking: bool,
 }
 
 impl RunDesk {
@@ -110,7 +118,9 @@ impl RunDesk {
                 book.runs.insert(run.id.clone(), watch::Sender::new(run));
             }
         }
-        Ok(Self { inner: Arc::new(Inner { appliance, authorizer, runs, book: Mutex::new(book) }) })
+        Ok(Self {
+            inner: Arc::new(Inner { appliance, authorizer, runs, book: Mutex::new(book), examined: Mutex::default() }),
+        })
     }
 
     /// Begins a run.
@@ -124,6 +134,9 @@ impl RunDesk {
         let mut book = self.inner.book();
         if let Some((id, _)) = &book.under_way {
             return Err(DeskError::UnderWay { id: id.clone() });
+        }
+        if book.checking {
+            return Err(DeskError::Checking);
         }
         let started = self.free_moment(&book);
         let id = id_of(started);

@@ -23,7 +23,7 @@ use tokio::sync::broadcast;
 use super::clock::Clocks;
 use super::environment::Life;
 use super::floor::{Floor, Measured};
-use super::journal::Journal;
+use super::journal::{Journal, OpenTrial};
 use super::progress::{Progress, Sink};
 use crate::process::{Event as Happened, Happening};
 
@@ -247,11 +247,17 @@ impl<'a> Driver<'a> {
     async fn measure(&mut self, spec: TrialSpec) -> Event {
         let id =
             format!("b{}t{}", self.harvest.blocks.len(), self.block.as_ref().map_or(0, |block| block.trials.len()));
-        let at = Span::from_micros(self.started.elapsed().as_micros() as u64);
+        let at = span(self.started.elapsed());
         match self.floor.trial(self.plan, &spec, &id).await {
             Ok(measured) => {
                 if let Some(block) = &mut self.block {
-                    block.trials.push(trial_record(&spec, at, &measured));
+                    let trial = trial_record(&spec, at, &measured);
+                    let BlockSpec { arm, pair } = block.spec;
+                    let block_at = span(block.began.saturating_duration_since(self.started));
+                    let index = self.harvest.blocks.len() as u32;
+                    self.journal.trial(&OpenTrial { block: index, arm, pair, block_at, trial: trial.clone() });
+                    self.progress.trial_done();
+                    block.trials.push(trial);
                     block.timings.push((spec, measured.report.timings.clone()));
                 }
                 if measured.overrun > 0 {
@@ -291,13 +297,17 @@ impl<'a> Driver<'a> {
             index: self.harvest.blocks.len() as u32,
             arm: open.spec.arm,
             pair: open.spec.pair,
-            at: Span::from_micros(open.began.saturating_duration_since(self.started).as_micros() as u64),
-            took: Span::from_micros(open.began.elapsed().as_micros() as u64),
+            at: span(open.began.saturating_duration_since(self.started)),
+            took: span(open.began.elapsed()),
             void,
             trials: open.trials.clone(),
             dut_configuration_sha256: open.configuration.clone(),
         }
     }
+}
+
+fn span(length: Duration) -> Span {
+    Span::from_micros(length.as_micros() as u64)
 }
 
 fn trial_record(spec: &TrialSpec, at: Span, measured: &Measured) -> TrialRecord {

@@ -1,5 +1,5 @@
 //! Where a run is kept while it runs: a folder with `plan.json`, on an appliance `ordered.json` (by whom), `admission.json` (what let it begin), `blocks.jsonl` (one line per finished block, on disk before the next
-//! begins), and at the end `run.json` and `report.html`.
+//! begins), `open.jsonl` (what is shown of the block under way), and at the end `run.json` and `report.html`.
 //!
 //! A run is never lost to a full disk: room for the final files is reserved at the start and given back just before they are written. The
 //! reserve is a file without a name, so that not even a killed run leaves it behind.
@@ -13,7 +13,9 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 use tbi_bench::campaign::{sequence, trials_of};
 use tbi_bench::plan::Plan;
-use tbi_bench::record::BlockRecord;
+use tbi_bench::protocol::Arm;
+use tbi_bench::record::{BlockRecord, TrialRecord};
+use tbi_bench::units::Span;
 use tbi_daemon::{Access, ReplaceError, replace_file};
 
 use super::admission::Admission;
@@ -25,6 +27,8 @@ const ROOM_PER_SECOND: i64 = 1 << 10;
 
 /// What let the run begin.
 pub(crate) const ADMISSION: &str = "admission.json";
+/// Trials of the block under way, one line each: what is shown of it until it is in `blocks.jsonl`.
+pub(crate) const OPEN: &str = "open.jsonl";
 /// Who ordered it.
 const ORDERED: &str = "ordered.json";
 
@@ -51,11 +55,28 @@ impl Ordered {
     }
 }
 
+/// A trial of a block that is not finished.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenTrial {
+    /// Position of the block in the campaign, from 0.
+    pub block: u32,
+    /// What it stands for.
+    pub arm: Arm,
+    /// Pair, from 0.
+    pub pair: Option<u32>,
+    /// Start of the block since the start of the run.
+    pub block_at: Span,
+    /// The trial.
+    pub trial: TrialRecord,
+}
+
 /// The folder of one run.
 #[derive(Debug)]
 pub(crate) struct Journal {
     dir: PathBuf,
     blocks: File,
+    /// Position of the block whose trials [`OPEN`] has.
+    open: Option<u32>,
     /// Its blocks are free again when it is closed.
     reserve: File,
 }
@@ -108,7 +129,7 @@ impl Journal {
         {
             return Err(JournalError::InUse { dir: dir.to_owned() });
         }
-        for name in ["run.json", "report.html", "blocks.jsonl", ORDERED, ADMISSION] {
+        for name in ["run.json", "report.html", "blocks.jsonl", OPEN, ORDERED, ADMISSION] {
             let old = dir.join(name);
             if old.exists() {
                 fs::rename(&old, dir.join(format!("{name}.old"))).map_err(JournalError::at(&old))?;
@@ -121,7 +142,7 @@ impl Journal {
             OpenOptions::new().create(true).write(true).truncate(true).open(&path).map_err(JournalError::at(&path))?;
         // The lock tells a run under way from one whose agent was killed; see `close`.
         blocks.try_lock().map_err(|error| JournalError::at(&path)(error.into()))?;
-        Ok(Self { dir: dir.to_owned(), blocks, reserve })
+        Ok(Self { dir: dir.to_owned(), blocks, open: None, reserve })
     }
 
     /// The folder.
@@ -158,6 +179,21 @@ impl Journal {
         let mut line = serde_json::to_vec(block).map_err(|error| JournalError::at(&path)(error.into()))?;
         line.push(b'\n');
         self.blocks.write_all(&line).and_then(|()| self.blocks.sync_data()).map_err(JournalError::at(&path))
+    }
+
+    /// Notes a trial of the block under way, so that whoever looks sees it before its block is finished. It is no part of the record and not
+    /// waited for: what cannot be noted is only not shown.
+    pub(crate) fn trial(&mut self, trial: &OpenTrial) {
+        let first = self.open.replace(trial.block) != Some(trial.block);
+        let mut how = OpenOptions::new();
+        how.create(true).write(true).append(!first).truncate(first);
+        let noted = serde_json::to_vec(trial).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            how.open(self.dir.join(OPEN))?.write_all(&line)
+        });
+        if let Err(error) = noted {
+            tracing::debug!(%error, "a trial cannot be shown before its block is finished");
+        }
     }
 
     /// Gives the reserved room back and writes the final files; the report only when there is one.
@@ -203,8 +239,6 @@ mod tests {
 
     use super::*;
     use tbi_bench::plan::Profile;
-    use tbi_bench::protocol::Arm;
-    use tbi_bench::units::Span;
 
     fn block(index: u32) -> BlockRecord {
         BlockRecord {

@@ -29,7 +29,7 @@ mod drive;
 pub(crate) mod environment;
 pub(crate) mod floor;
 pub(crate) mod home;
-mod journal;
+pub(crate) mod journal;
 pub(crate) mod lab;
 pub(crate) mod options;
 pub(crate) mod place;
@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tbi_api::access::{By, LOCAL};
-use tbi_bench::campaign::{Campaign, Outcome, Stop};
+use tbi_bench::campaign::{Outcome, Stop};
 use tbi_bench::plan::Plan;
 use tbi_bench::preflight::Bypass;
 use tbi_bench::record::{Environment, RunRecord, Verdict};
@@ -70,11 +70,6 @@ enum KeepError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Report(#[from] tbi_report::ReportError),
-}
-
-/// How long the blocks of a plan are expected to take.
-pub(crate) fn planned(plan: &Plan) -> Duration {
-    progress::expected(plan, Campaign::new(plan.clone()).blocks()).iter().sum()
 }
 
 /// Columns of the closing table.

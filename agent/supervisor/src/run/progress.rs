@@ -4,12 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use tbi_bench::campaign::{BlockSpec, trials_of};
+use tbi_bench::campaign::{BlockSpec, lengths};
 use tbi_bench::plan::Plan;
 use tbi_bench::protocol::Arm;
-
-/// Time a block needs beside its trials, before one was seen: switching, probing, storing.
-const OVERHEAD: Duration = Duration::from_secs(1);
 
 /// Where progress goes.
 pub(crate) enum Sink {
@@ -36,6 +33,9 @@ pub(crate) struct Progress {
     specs: Vec<BlockSpec>,
     done: usize,
     taken: Duration,
+    /// When the last block ended.
+    since: Instant,
+    last_block: String,
     sink: Sink,
 }
 
@@ -44,10 +44,12 @@ impl Progress {
     pub(crate) fn new(plan: &Plan, specs: &[BlockSpec], sink: Sink) -> Self {
         Self {
             started: Instant::now(),
-            expected: expected(plan, specs),
+            expected: lengths(plan, specs),
             specs: specs.to_vec(),
             done: 0,
             taken: Duration::ZERO,
+            since: Instant::now(),
+            last_block: String::new(),
             sink,
         }
     }
@@ -55,7 +57,7 @@ impl Progress {
     /// Says what is about to happen and how long it will take.
     pub(crate) fn announce(&self, plan: &Plan) {
         if let Sink::Tell(tell) = &self.sink {
-            tell(self.value(String::new()));
+            tell(self.value());
             return;
         }
         let protocols: Vec<&str> = plan.protocols.iter().map(|protocol| protocol.as_str()).collect();
@@ -78,8 +80,10 @@ impl Progress {
         let Some(spec) = self.specs.get(self.done).copied() else { return };
         self.taken += took;
         self.done += 1;
+        self.since = Instant::now();
+        self.last_block = format!("{}: {summary}", spec.arm);
         if let Sink::Tell(tell) = &self.sink {
-            tell(self.value(format!("{}: {summary}", spec.arm)));
+            tell(self.value());
             return;
         }
         let arm = match spec.arm {
@@ -98,28 +102,35 @@ impl Progress {
         );
     }
 
-    fn value(&self, last_block: String) -> tbi_api::runs::Progress {
+    /// Tells whoever is told values that there is more to see; a block may take hours.
+    pub(crate) fn trial_done(&self) {
+        if let Sink::Tell(tell) = &self.sink {
+            tell(self.value());
+        }
+    }
+
+    fn value(&self) -> tbi_api::runs::Progress {
         tbi_api::runs::Progress {
             blocks_done: self.done as u32,
             blocks: self.specs.len() as u32,
             elapsed_seconds: self.started.elapsed().as_secs(),
-            remaining_seconds: self.remaining().as_secs(),
-            last_block,
+            remaining_seconds: self.remaining().saturating_sub(self.spent_on_block()).as_secs(),
+            last_block: self.last_block.clone(),
         }
     }
 
-    /// Expected time to the end of the last block.
+    /// Time spent on the block under way, as far as it was expected.
+    fn spent_on_block(&self) -> Duration {
+        let expected = self.expected.get(self.done).copied().unwrap_or_default();
+        self.since.elapsed().min(expected)
+    }
+
+    /// Expected time from the end of the last finished block to that of the last one.
     fn remaining(&self) -> Duration {
         let expected: Duration = self.expected[..self.done].iter().sum();
         let left: Duration = self.expected[self.done..].iter().sum();
         if expected.is_zero() { left } else { left.mul_f64(self.taken.as_secs_f64() / expected.as_secs_f64()) }
     }
-}
-
-/// Expected length of each block.
-pub(super) fn expected(plan: &Plan, specs: &[BlockSpec]) -> Vec<Duration> {
-    let trial = plan.trial_length().duration();
-    specs.iter().map(|spec| trial * trials_of(plan, *spec).len() as u32 + OVERHEAD).collect()
 }
 
 fn count(number: u32, noun: &str) -> String {

@@ -11,9 +11,11 @@
 //!                     any state ── Event::Failed ──▶ Ended ◀── after the last block
 //! ```
 
+mod length;
 mod sequence;
 mod trials;
 
+pub use length::{lengths, planned};
 pub use sequence::{BlockSpec, sequence};
 pub use trials::{TrialSpec, trials_of};
 

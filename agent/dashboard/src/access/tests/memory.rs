@@ -13,6 +13,7 @@ use tbi_api::access::{
     KnownToken, NewAccount, NewCertificate, NewSession, NewToken, Refusal, Refusals, Role, SecondFactorChange, Secrets,
     Session, SessionChange, Token, TokenId, TotpStep, Used,
 };
+use tbi_api::reason::Reason;
 
 use crate::access::accounts::{Accounts, AccountsError, Asked};
 use crate::access::clock::lock;
@@ -29,6 +30,8 @@ pub(crate) struct Rows {
     pub(crate) refusals: Vec<Refusal>,
     /// What was changed by whom.
     pub(crate) changes: Vec<(&'static str, By)>,
+    /// Why something was removed.
+    pub(crate) reasons: Vec<Reason>,
 }
 
 #[derive(Default)]
@@ -127,6 +130,10 @@ impl Memory {
         ready(answer).boxed()
     }
 
+    fn reason(&self, reason: Option<&Reason>) {
+        lock(&self.rows).reasons.extend(reason.cloned());
+    }
+
     fn change<'a, T: Send + 'static>(
         &self,
         what: &'static str,
@@ -185,7 +192,8 @@ impl Accounts for Memory {
         self.change("change_account", by, |rows| rows.change(name, change))
     }
 
-    fn remove_account<'a>(&'a self, name: &'a AccountName, by: &'a By) -> Asked<'a, ()> {
+    fn remove_account<'a>(&'a self, name: &'a AccountName, reason: Option<&'a Reason>, by: &'a By) -> Asked<'a, ()> {
+        self.reason(reason);
         self.change("remove_account", by, |rows| {
             if rows.account(name)?.account.role == Role::Administrator {
                 rows.administrator_left_without(name)?;
@@ -270,7 +278,8 @@ impl Accounts for Memory {
         })
     }
 
-    fn remove_token<'a>(&'a self, id: &'a TokenId, by: &'a By) -> Asked<'a, ()> {
+    fn remove_token<'a>(&'a self, id: &'a TokenId, reason: Option<&'a Reason>, by: &'a By) -> Asked<'a, ()> {
+        self.reason(reason);
         self.change("remove_token", by, |rows| {
             rows.tokens.remove(id).map(|_token| ()).ok_or_else(|| missing("no-such-token"))
         })
@@ -299,7 +308,13 @@ impl Accounts for Memory {
         })
     }
 
-    fn remove_certificate<'a>(&'a self, fingerprint: &'a Digest, by: &'a By) -> Asked<'a, ()> {
+    fn remove_certificate<'a>(
+        &'a self,
+        fingerprint: &'a Digest,
+        reason: Option<&'a Reason>,
+        by: &'a By,
+    ) -> Asked<'a, ()> {
+        self.reason(reason);
         self.change("remove_certificate", by, |rows| {
             rows.certificates.remove(fingerprint).map(|_gone| ()).ok_or_else(|| missing("no-such-certificate"))
         })

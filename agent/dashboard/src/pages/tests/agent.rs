@@ -12,8 +12,10 @@ use http::{HeaderMap, StatusCode, Uri};
 use serde_json::json;
 use tbi_api::audit::{Entry, Verification};
 use tbi_api::health::{Component, Health, State as How};
-use tbi_api::runs::{Filter, Outline, Progress, Run, RunState};
+use tbi_api::runs::{Compare, Filter, Order, Outline, Progress, Run, RunState, Stop};
+use tbi_api::series::Series;
 use tbi_api::status::{BootKind, BootReason, Slot, Status};
+use tbi_bench::compare::Comparable;
 use tbi_bench::record::{Authorization, Tool, Verdict};
 use tbi_daemon::{ApiError, Listener, Shutdown};
 use tokio::task::JoinHandle;
@@ -21,19 +23,31 @@ use tokio::time::timeout;
 
 use super::SOON;
 
+/// A record as the engine wrote it.
+pub(super) const RECORD: &str = include_str!("../../../../../engine/report/fixtures/run-v1.json");
+
 /// What it says, and what it was asked.
 pub(super) struct Told {
     pub(super) status: Status,
     pub(super) health: Health,
     pub(super) runs: Vec<Run>,
     pub(super) outline: Option<Outline>,
+    pub(super) series: Option<Series>,
+    /// What a run that is ordered, stopped or compared is answered, instead of being carried out.
+    pub(super) refusal: Option<(StatusCode, &'static str, String)>,
+    /// What was ordered.
+    pub(super) orders: Vec<Order>,
     pub(super) entries: Vec<Entry>,
     pub(super) verification: Verification,
+    /// What it says of the setup.
+    pub(super) setup: super::setup::agent::Shared,
+    pub(super) rooms: super::rooms::agent::Rooms,
+    pub(super) bench: super::bench::Told,
     /// Path with query, and the fields that say who asks.
     pub(super) asked: Vec<(String, HeaderMap)>,
 }
 
-type Shared = Arc<Mutex<Told>>;
+pub(super) type Shared = Arc<Mutex<Told>>;
 
 pub(super) struct TestAgent {
     pub(super) socket: PathBuf,
@@ -42,7 +56,7 @@ pub(super) struct TestAgent {
     serving: JoinHandle<()>,
 }
 
-fn locked(told: &Shared) -> std::sync::MutexGuard<'_, Told> {
+pub(super) fn locked(told: &Shared) -> std::sync::MutexGuard<'_, Told> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -93,6 +107,51 @@ fn missing(code: &'static str) -> Response {
     ApiError::new(StatusCode::NOT_FOUND, code, "there is none").into_response()
 }
 
+fn refused(told: &Shared) -> Option<Response> {
+    let (status, code, sentence) = locked(told).refusal.clone()?;
+    Some(ApiError::new(status, code, sentence).into_response())
+}
+
+async fn order(State(told): State<Shared>, Json(order): Json<Order>) -> Response {
+    if let Some(refused) = refused(&told) {
+        return refused;
+    }
+    let begun = run("20260201T000000Z", "ordered", RunState::Preparing);
+    let mut told = locked(&told);
+    told.orders.push(order);
+    told.runs.insert(0, begun.clone());
+    (StatusCode::ACCEPTED, Json(begun)).into_response()
+}
+
+async fn stop(State(told): State<Shared>, Path(id): Path<String>, Query(_stop): Query<Stop>) -> Response {
+    if let Some(refused) = refused(&told) {
+        return refused;
+    }
+    let mut told = locked(&told);
+    let Some(run) = told.runs.iter_mut().find(|run| run.id == id) else { return missing("no-such-run") };
+    run.state = RunState::Interrupted;
+    (StatusCode::ACCEPTED, Json(run.clone())).into_response()
+}
+
+async fn series(State(told): State<Shared>) -> Response {
+    let series = locked(&told).series.clone();
+    series.map_or_else(|| missing("not-written-yet"), |series| Json(series).into_response())
+}
+
+/// Every run is this record, so that a change is 1.
+async fn compare(State(told): State<Shared>, Query(wanted): Query<Compare>) -> Response {
+    if let Some(refused) = refused(&told) {
+        return refused;
+    }
+    let of = |id: &str| -> Comparable {
+        let mut record: Comparable = serde_json::from_str(RECORD).unwrap();
+        id.clone_into(&mut record.id);
+        record
+    };
+    let others: Vec<Comparable> = wanted.runs.split(',').map(of).collect();
+    Json(tbi_bench::compare::compare(&of(&wanted.baseline), &others)).into_response()
+}
+
 fn router(told: Shared) -> Router {
     Router::new()
         .route("/v1/status", get(|State(told): State<Shared>| async move { Json(locked(&told).status.clone()) }))
@@ -102,14 +161,19 @@ fn router(told: Shared) -> Router {
             get(|State(told): State<Shared>, Query(filter): Query<Filter>| async move {
                 let all = locked(&told).runs.clone();
                 Json(all.into_iter().filter(|run| filter.matches(run)).take(filter.most()).collect::<Vec<_>>())
-            }),
+            })
+            .post(order),
         )
+        .route("/v1/runs/compare", get(compare))
+        .route("/v1/runs/{id}/series", get(series))
+        .route("/v1/licences", get(|| async { Json(json!({"enforced": true, "balance": 4321, "installed": []})) }))
         .route(
             "/v1/runs/{id}",
             get(|State(told): State<Shared>, Path(id): Path<String>| async move {
                 let run = locked(&told).runs.iter().find(|run| run.id == id).cloned();
                 run.map_or_else(|| missing("no-such-run"), |run| Json(run).into_response())
-            }),
+            })
+            .delete(stop),
         )
         .route(
             "/v1/runs/{id}/outline",
@@ -123,8 +187,11 @@ fn router(told: Shared) -> Router {
             "/v1/audit/verification",
             get(|State(told): State<Shared>| async move { Json(locked(&told).verification.clone()) }),
         )
+        .merge(super::rooms::agent::routes())
+        .merge(super::bench::routes())
         .layer(from_fn_with_state(Arc::clone(&told), note))
-        .with_state(told)
+        .with_state(Arc::clone(&told))
+        .merge(super::setup::agent::router(Arc::clone(&locked(&told).setup)))
 }
 
 pub(super) fn run(id: &str, name: &str, state: RunState) -> Run {
@@ -172,6 +239,7 @@ pub(super) fn outline() -> Outline {
             key_id: "33".repeat(8),
             signature: "44".repeat(64),
         }),
+        preflight: None,
         plan: json!({"name": "short", "pairs": 6}),
     }
 }
@@ -219,8 +287,14 @@ fn told() -> Told {
         ]),
         runs: Vec::new(),
         outline: None,
+        series: None,
+        refusal: None,
+        orders: Vec::new(),
         entries: Vec::new(),
         verification: Verification { intact: true, entries: 0, sentence: String::new() },
+        setup: super::setup::agent::told(),
+        rooms: super::rooms::agent::rooms(),
+        bench: super::bench::Told::default(),
         asked: Vec::new(),
     }
 }

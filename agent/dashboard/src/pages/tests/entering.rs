@@ -13,7 +13,7 @@ async fn a_new_box_leads_to_the_welcome_and_its_first_administrator_is_logged_in
     browser.get(&stand, "/login").await.leads_to("/welcome");
     browser.get(&stand, "/welcome").await.is(200).has("Claim code").has_not("claim-code-that-is-the-consoles");
     let fields = [("claim_code", CLAIM_CODE), ("account", "anna"), ("password", PASSWORD), ("again", PASSWORD)];
-    browser.post(&stand, "/welcome", &fields).await.leads_to("/");
+    browser.post(&stand, "/welcome", &fields).await.leads_to("/setup");
     browser.get(&stand, "/").await.is(200).has("anna").has("administrator").has_not("claim-code-that-is-the-consoles");
     browser.get(&stand, "/welcome").await.leads_to("/login");
     Browser::default().post(&stand, "/welcome", &fields).await.leads_to("/login");

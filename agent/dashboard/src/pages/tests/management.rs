@@ -106,9 +106,15 @@ async fn an_account_is_changed_and_only_by_its_form() {
     vera.get(&stand, "/").await.has("vera</bdi>, operator");
     change(&[("action", "end-sessions")]).await.leads_to(path);
     vera.get(&stand, "/").await.leads_to("/login");
-    let page = change(&[("action", "remove"), ("confirm", "verra")]).await.is(422).has("id=\"confirm-error\"");
+    let page = change(&[("action", "remove"), ("confirm", "verra"), ("reason", "gone")])
+        .await
+        .is(422)
+        .has("id=\"confirm-error\"");
     page.has("value=\"verra\"");
-    change(&[("action", "remove"), ("confirm", "vera")]).await.leads_to("/users");
+    let page = change(&[("action", "remove"), ("confirm", "vera"), ("reason", " ")]).await.is(422);
+    page.has("id=\"reason-error\"").has("value=\"vera\"").has_not("id=\"confirm-error\"");
+    change(&[("action", "remove"), ("confirm", "vera"), ("reason", "left the team")]).await.leads_to("/users");
+    assert_eq!(stand.on_box.memory.rows.lock().unwrap().reasons, ["left the team".parse().unwrap()]);
     assert!(row(&anna.get(&stand, "/users").await, "vera").is_none());
     stand.stop().await;
 }
@@ -120,7 +126,7 @@ async fn the_last_administrator_stays_and_the_page_says_why() {
     let path = "/users/account/anna";
     let lesser = [("csrf", token.as_str()), ("action", "change"), ("role", "viewer"), ("enabled", "yes")];
     anna.post(&stand, path, &lesser).await.is(422).has("last administrator").has("role=\"alert\"");
-    let remove = [("csrf", token.as_str()), ("action", "remove"), ("confirm", "anna")];
+    let remove = [("csrf", token.as_str()), ("action", "remove"), ("confirm", "anna"), ("reason", "x")];
     anna.post(&stand, path, &remove).await.is(422).has("last administrator");
     anna.get(&stand, "/").await.is(200).has("anna</bdi>, administrator");
     stand.stop().await;

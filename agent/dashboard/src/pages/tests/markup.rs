@@ -10,9 +10,17 @@ use super::{Browser, Page, Stand};
 
 pub(super) fn files(folder: &str, end: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let entries = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path());
-    let wanted = entries.filter(|path| path.to_str().unwrap().ends_with(end));
-    let read: Vec<_> = wanted.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect();
+    let (mut open, mut read) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = open.pop() {
+        for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            // What tests make up is no page.
+            if path.is_dir() && !path.ends_with("tests") {
+                open.push(path);
+            } else if path.to_str().unwrap().ends_with(end) {
+                read.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
     assert!(!read.is_empty(), "{}", root.display());
     read
 }
@@ -47,7 +55,7 @@ fn attributes(page: &str, name: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn well_made(path: &str, page: &Page) {
+pub(super) fn well_made(path: &str, page: &Page) {
     let body = &page.body;
     let ids = attributes(body, "id");
     let unique: BTreeSet<_> = ids.iter().collect();

@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod agent;
+mod bench;
 mod entering;
 mod forms;
 mod frames;
 mod hostile;
+mod live;
 mod management;
 mod markup;
+mod observability;
+mod rooms;
+mod setup;
 mod views;
 mod words;
 
@@ -74,9 +79,9 @@ impl Stand {
         let sockets = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = sockets.tcp[0].local_addr().unwrap();
         let shutdown = Shutdown::new();
-        let pages = Pages::new(Arc::clone(&on_box.access), Some(&agent.socket));
         let names = Names { hosts: [HOST.to_owned()].into(), addresses: [address.ip()].into() };
         let certificates = Certificates::load(&dir.path().join("door"), names, None, crate::tls::provider()).unwrap();
+        let pages = Pages::new(Arc::clone(&on_box.access), Arc::clone(&certificates), Some(&agent.socket));
         let config = Config {
             sockets,
             certificates,

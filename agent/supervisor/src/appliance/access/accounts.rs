@@ -1,7 +1,7 @@
 //! Accounts with what their logins are checked against.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use tbi_api::access::{
 use tbi_daemon::ApiJson;
 use tbi_ledger::{AccountChange as RowChange, Ledger, LedgerError, NewAccount as NewRow, SecondFactor};
 
-use super::{AccessError, Answer, Shared, ask, change as make_change, parsed, rows};
+use super::{AccessError, Answer, Shared, ask, because, change as make_change, parsed, rows, trail};
 
 pub(super) async fn list(State(appliance): State<Shared>) -> Answer<Json<Vec<Account>>> {
     ask(&appliance, |ledger| ledger.accounts()?.iter().map(rows::account).collect()).await.map(Json)
@@ -165,12 +165,14 @@ pub(super) async fn remove(
     State(appliance): State<Shared>,
     headers: HeaderMap,
     Path(name): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Answer<StatusCode> {
     let name: AccountName = parsed(&name)?;
+    let reason = trail::reason(query.as_deref())?;
     let removed = make_change(&appliance, &headers, "account.remove", name.to_string(), move |ledger, _now| {
         let before = rows::account(&found(ledger, name.as_str())?)?;
         ledger.remove_account(name.as_str())?;
-        Ok(((), json!({ "before": seen(&before) })))
+        Ok(((), because(json!({ "before": seen(&before) }), reason.as_ref())))
     });
     removed.await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,7 +1,7 @@
 //! Sessions, tokens, client certificates, and what the door wants noted in the audit chain.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
@@ -13,8 +13,8 @@ use tbi_daemon::ApiJson;
 use tbi_ledger::{Hash, Ledger, LedgerError, NewSession as NewSessionRow, NewToken as NewTokenRow};
 
 use super::accounts::found;
-use super::{AccessError, Answer, Shared, ask, change, parsed, rows};
-use crate::appliance::trail::entry;
+use super::{AccessError, Answer, Shared, ask, because, change, parsed, rows};
+use crate::appliance::trail::{self, entry};
 
 pub(super) async fn sessions(State(appliance): State<Shared>) -> Answer<Json<Vec<Session>>> {
     let alive = ask(&appliance, |ledger| {
@@ -162,11 +162,13 @@ pub(super) async fn remove_token(
     State(appliance): State<Shared>,
     headers: HeaderMap,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Answer<StatusCode> {
     let id: TokenId = parsed(&id)?;
+    let reason = trail::reason(query.as_deref())?;
     let removed = change(&appliance, &headers, "token.revoke", id.to_string(), move |ledger, now| {
         ledger.revoke_token(id.as_str(), now)?;
-        Ok(((), json!({})))
+        Ok(((), because(json!({}), reason.as_ref())))
     });
     removed.await?;
     Ok(StatusCode::NO_CONTENT)
@@ -211,12 +213,14 @@ pub(super) async fn remove_certificate(
     State(appliance): State<Shared>,
     headers: HeaderMap,
     Path(fingerprint): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Answer<StatusCode> {
     let fingerprint: Digest = parsed(&fingerprint)?;
+    let reason = trail::reason(query.as_deref())?;
     let target = fingerprint.to_string();
     let removed = change(&appliance, &headers, "certificate.remove", target, move |ledger, _now| {
         ledger.remove_certificate(&rows::hash(&fingerprint)?)?;
-        Ok(((), json!({})))
+        Ok(((), because(json!({}), reason.as_ref())))
     });
     removed.await?;
     Ok(StatusCode::NO_CONTENT)

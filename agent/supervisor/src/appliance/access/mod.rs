@@ -25,6 +25,7 @@ use axum::routing::{get, post, put};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tbi_api::reason::{self, Reason};
 use tbi_daemon::ApiError;
 use tbi_ledger::{Ledger, LedgerError};
 
@@ -160,6 +161,14 @@ async fn change<T: Send + 'static>(
         changed
     });
     changed.await.map_err(ApiError::from)
+}
+
+/// What an entry says, with why it was done.
+fn because(mut detail: Value, reason: Option<&Reason>) -> Value {
+    if let Some(reason) = reason {
+        detail[reason::NAME] = reason.as_str().into();
+    }
+    detail
 }
 
 /// A word of a path that has to have a form.

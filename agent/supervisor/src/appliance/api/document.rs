@@ -2,6 +2,7 @@
 //! [`crate::appliance::trail`] answers around them; of refusals, that they are problem documents. So no handler has to repeat it, and none can
 //! forget it.
 
+use tbi_api::reason;
 use utoipa::Modify;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -15,7 +16,7 @@ const PROBLEM: &str = "application/problem+json";
 const ANSWERS: [(&str, &str); 4] = [
     ("400", "`idempotency-key-refused`, or the request is malformed"),
     ("409", "`idempotency-key-in-progress`: the first request with this key is under way"),
-    ("422", "`idempotency-key-reused`: the key was used for another request"),
+    ("422", "`idempotency-key-reused`: the key was used for another request; `reason-refused`"),
     ("507", "`audit-unavailable`, `state-not-writable`: nothing is changed that cannot be in the audit chain"),
 ];
 
@@ -29,6 +30,7 @@ impl Modify for Changes {
             let keyed = !STREAMED.contains(&path.as_str());
             let changes = [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
             for change in changes.into_iter().flatten() {
+                change.parameters.get_or_insert_default().push(RefOr::T(why()));
                 if keyed {
                     change.parameters.get_or_insert_default().push(RefOr::T(key()));
                 }
@@ -85,6 +87,22 @@ fn key() -> Parameter {
         .description(Some(
             "Names the request, so that it is done once: for a day, the same request is given the same answer",
         ))
+        .schema(Some(schema))
+        .build()
+}
+
+fn why() -> Parameter {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(reason::LONGEST))
+        .pattern(Some("^[ -~]*[!-~][ -~]*$"))
+        .build();
+    ParameterBuilder::new()
+        .name(reason::NAME)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some("Why, on one line in any script; it is kept in the audit entry"))
         .schema(Some(schema))
         .build()
 }

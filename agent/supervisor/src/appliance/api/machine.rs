@@ -58,7 +58,7 @@ pub(super) async fn settings(State(shared): State<Shared>) -> Json<Snapshot> {
 /// Stores other settings. They are carried out afterwards; the component `settings` of the health says when that failed.
 #[utoipa::path(put, path = "/v1/settings", security(("session" = ["administrator"])), request_body = Change, responses(
     (status = 200, description = "Stored", body = Snapshot),
-    (status = 409, description = "Somebody else was faster", body = Problem),
+    (status = 409, description = "Somebody else was faster, or a management network is on trial", body = Problem),
     (status = 422, description = "Cannot be", body = Problem),
     (status = 507, description = "The state partition cannot be written", body = Problem),
 ))]
@@ -117,7 +117,7 @@ pub(super) async fn order_power(
     })
 }
 
-fn refused(error: ChangeError) -> ApiError {
+pub(super) fn refused(error: ChangeError) -> ApiError {
     let (status, code) = match &error {
         ChangeError::Settings(_) => (StatusCode::UNPROCESSABLE_ENTITY, "settings-refused"),
         ChangeError::NoRoot => (StatusCode::UNPROCESSABLE_ENTITY, "isp-root-missing"),
@@ -128,6 +128,9 @@ fn refused(error: ChangeError) -> ApiError {
         ChangeError::Ledger { source: LedgerError::Full { .. }, .. } | ChangeError::File(_) => {
             (StatusCode::INSUFFICIENT_STORAGE, "state-not-writable")
         }
+        ChangeError::OnTrial => (StatusCode::CONFLICT, "trial-under-way"),
+        ChangeError::NoTrial => (StatusCode::CONFLICT, "no-trial"),
+        ChangeError::TrialTime(_) => (StatusCode::UNPROCESSABLE_ENTITY, "trial-refused"),
         ChangeError::Ledger { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "database-failed"),
     };
     ApiError::new(status, code, error.to_string())

@@ -1,11 +1,12 @@
 //! Runs: ordered, watched, stopped, read.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
-use tbi_api::runs::{Compare, Filter, Order, Outline, Progress, Run};
+use serde_json::json;
+use tbi_api::runs::{Compare, Filter, NoReason, Order, Outline, Progress, Run, Stop};
 use tbi_bench::compare::{self, Comparable, Comparison};
 use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, ApiJson};
@@ -48,7 +49,7 @@ pub(super) async fn compare_runs(
 }
 
 /// What somebody needs of a record; one at a time, because a record has tens of megabytes.
-async fn record_of<T: DeserializeOwned + Send + 'static>(shared: &Shared, id: &str) -> Answer<T> {
+pub(super) async fn record_of<T: DeserializeOwned + Send + 'static>(shared: &Shared, id: &str) -> Answer<T> {
     known(shared, id)?;
     let missing = || {
         let sentence = format!("run {id} has no record that can be read; only a run that is over has one");
@@ -78,6 +79,7 @@ pub(super) async fn start_run(
     started.map(|run| (StatusCode::ACCEPTED, Json(run))).map_err(|error| {
         let (status, code) = match &error {
             RunRefused::UnderWay { .. } => (StatusCode::CONFLICT, "run-under-way"),
+            RunRefused::Checking => (StatusCode::CONFLICT, "checks-under-way"),
             RunRefused::Plan(_) => (StatusCode::UNPROCESSABLE_ENTITY, "plan-refused"),
             RunRefused::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, "cannot-measure"),
         };
@@ -93,17 +95,27 @@ pub(super) async fn run(State(shared): State<Shared>, Path(id): Path<String>) ->
     known(&shared, &id).map(Json)
 }
 
-/// Asks a run to end `interrupted`. One that is over stays as it is.
-#[utoipa::path(delete, path = "/v1/runs/{id}", security(("session" = ["operator", "administrator"])), params(("id" = String, Path)), responses(
-    (status = 202, description = "Will end, or has ended", body = Run), (status = 404, body = Problem),
+/// Asks a run to end `interrupted`. One that is over stays as it is. The reason goes to the audit chain.
+#[utoipa::path(delete, path = "/v1/runs/{id}", security(("session" = ["operator", "administrator"])), params(("id" = String, Path), Stop), responses(
+    (status = 202, description = "Will end, or has ended", body = Run),
+    (status = 404, body = Problem),
+    (status = 422, description = "The reason is none that can be kept", body = Problem),
 ))]
-pub(super) async fn stop_run(State(shared): State<Shared>, Path(id): Path<String>) -> Answer<(StatusCode, Json<Run>)> {
+pub(super) async fn stop_run(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    Query(stop): Query<Stop>,
+) -> Answer<Response> {
     let run = known(&shared, &id)?;
-    let _was_over = shared.appliance.runs().stop(&id);
-    Ok((StatusCode::ACCEPTED, Json(run)))
+    let refused =
+        |error: NoReason| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "reason-refused", error.to_string());
+    let reason = stop.reason.map(|reason| Stop::checked(&reason).map_err(refused)).transpose()?;
+    let was_over = !shared.appliance.runs().stop(&id);
+    let detail = trail::Detail(json!({ "reason": reason, "was_over": was_over }));
+    Ok((StatusCode::ACCEPTED, Extension(detail), Json(run)).into_response())
 }
 
-/// How a run goes: `progress` events, numbered, and `bye` at its end. `Last-Event-ID` continues the numbering.
+/// How a run goes: `progress` events, numbered, one for each trial, `pulse` when there is none for five seconds, and `bye` at its end. `Last-Event-ID` continues the numbering.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(("id" = String, Path)), responses(
     (status = 200, description = "Server-sent events", body = Progress, content_type = "text/event-stream"),
     (status = 404, body = Problem),
@@ -115,7 +127,7 @@ pub(super) async fn run_events(
 ) -> Answer<Response> {
     known(&shared, &id)?;
     let first = events::first_id(headers.get("last-event-id"));
-    let progress = events::progress(shared.appliance.runs().watch(&id));
+    let progress = events::progress(shared.appliance.runs().watch(&id), events::PULSE);
     Ok(tbi_daemon::sse(first, progress, shared.shutdown.clone()))
 }
 
@@ -150,7 +162,7 @@ pub(super) async fn run_report(State(shared): State<Shared>, Path(id): Path<Stri
     Ok(report)
 }
 
-fn known(shared: &Shared, id: &str) -> Answer<Run> {
+pub(super) fn known(shared: &Shared, id: &str) -> Answer<Run> {
     shared.appliance.runs().get(id).ok_or_else(|| {
         ApiError::new(
             StatusCode::NOT_FOUND,

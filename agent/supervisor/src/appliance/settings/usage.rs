@@ -98,7 +98,8 @@ impl UsageEndpoint {
     }
 }
 
-fn host_and_port(url: &str) -> Result<(ServerName<'static>, u16), UsageError> {
+/// Host and port of `https://HOST[:PORT]`.
+pub(crate) fn host_and_port(url: &str) -> Result<(ServerName<'static>, u16), UsageError> {
     let rest = url.strip_prefix(SCHEME).ok_or(UsageError::Url("does not begin with https://"))?;
     if rest.contains('@') {
         return Err(UsageError::Url("carries a user or a password"));
