@@ -154,8 +154,11 @@ await main(async (story) => {
 
     await visit(page, "/users/account/grace");
     await story.shoot(page, "user");
-    await page.fill("[name=confirm]", "grace");
-    await submit(page, page.locator("form", { has: page.locator("[name=confirm]") }).locator("button"));
+    const removal = page.locator("form", { has: page.locator("[name=confirm]") });
+    await removal.locator("[name=confirm]").fill("grace");
+    const reason = removal.locator("[name=reason]");
+    if ((await reason.count()) > 0) await reason.fill("the story is over");
+    await submit(page, removal.locator("button").last());
     await visit(page, "/users");
     assert(!(await page.locator("main table").innerText()).includes("grace"), "the account is still there");
   });

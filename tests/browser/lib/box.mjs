@@ -108,6 +108,12 @@ export async function walkWizard(page, seen) {
       continue;
     }
     let tried = tries.get(at) ?? 0;
+    const language = page.locator("main form select[name=language]");
+    if (tried === 0 && forms.has("keep") && (await language.count()) > 0) {
+      // The box speaks the language of who sets it up.
+      await language.selectOption(process.env.TBI_LANGUAGE ?? "en");
+      tried = ANSWERS.indexOf("keep");
+    }
     while (tried < ANSWERS.length && !forms.has(ANSWERS[tried])) tried += 1;
     assert(tried < ANSWERS.length, `the wizard stays at ${at}: ${(await page.locator("main").innerText()).slice(0, 400)}`);
     tries.set(at, tried + 1);

@@ -94,6 +94,8 @@ export class Story {
       ignoreHTTPSErrors: true,
       locale: this.language,
       viewport: { width: 1280, height: 1024 },
+      // What scrolls slowly is not where it will be when it is looked at.
+      reducedMotion: "reduce",
       ...options,
     });
     context.setDefaultTimeout(SOON);

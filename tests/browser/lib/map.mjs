@@ -9,6 +9,8 @@ const VARIANTS = 3;
 /** Of pages that one template makes: runs, accounts. */
 const INSTANCES = 2;
 const MOST_PAGES = 150;
+/** What is fetched and not shown. */
+const FILE = /\.[a-z0-9]{2,5}$/;
 
 /** @typedef {{ path: string, methods: string[] }} Declared */
 
@@ -40,8 +42,17 @@ export async function explore(story, page, look) {
   const seen = new Map();
   /** @type {Map<string, number>} */
   const variants = new Map();
+  const fetched = (/** @type {string} */ to) =>
+    story.step(`${to} can be fetched`, async () => {
+      const answer = await page.request.get(story.origin + to, { headers: { Accept: "*/*" } });
+      assert(answer.status() < 400, `${to} is answered with ${answer.status()}`);
+    });
   while (waiting.length > 0) {
     const at = /** @type {string} */ (waiting.shift());
+    if (FILE.test(at)) {
+      await fetched(at);
+      continue;
+    }
     const status = await story.step(`${at} is shown`, async () => {
       const response = await visit(page, at);
       assert(response, `${at} gave no answer`);
@@ -64,11 +75,8 @@ export async function explore(story, page, look) {
       const to = url.pathname + url.search;
       if (known.has(to) || url.pathname === path(page) && url.search === "") continue;
       known.add(to);
-      if (download || url.pathname.startsWith("/api/") || /\.[a-z0-9]{2,5}$/.test(url.pathname)) {
-        await story.step(`${to} can be fetched`, async () => {
-          const answer = await page.request.get(href, { headers: { Accept: "*/*" } });
-          assert(answer.status() < 400, `${to} is answered with ${answer.status()}`);
-        });
+      if (download || url.pathname.startsWith("/api/") || FILE.test(url.pathname)) {
+        await fetched(to);
         continue;
       }
       const template = table.find((it) => fits(it.path, url.pathname))?.path ?? url.pathname;
