@@ -2,7 +2,7 @@
 //! hundred kilobytes at most, because lines of many seconds are thinned.
 
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use tbi_bench::object::Object;
 use tbi_bench::protocol::{Arm, Protocol};
 use tbi_bench::record::{Kpi, ProofRow, ResultRow, TrialKind};
@@ -129,34 +129,30 @@ pub struct Trace {
 #[serde(deny_unknown_fields, default)]
 pub struct Written {
     /// Zone of its times, by its IANA name; UTC when absent.
-    #[param(value_type = Option<String>)]
-    pub zone: Option<Zone>,
+    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")]
+    pub zone: Option<String>,
 }
 
-/// A zone that there is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Zone(pub TimeZone);
+/// There is no such zone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no time zone '{0}'; use an IANA name like America/Sao_Paulo")]
+pub struct NoZone(String);
 
-impl Serialize for Zone {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(self.0.iana_name().unwrap_or("UTC"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Zone {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(from)?;
-        let unknown = || {
-            let name: String = name.chars().take(64).collect();
-            serde::de::Error::custom(format!("there is no time zone '{name}'; use an IANA name like America/Sao_Paulo"))
-        };
+impl Written {
+    /// The zone.
+    ///
+    /// # Errors
+    /// [`NoZone`].
+    pub fn time_zone(&self) -> Result<TimeZone, NoZone> {
+        let Some(name) = &self.zone else { return Ok(TimeZone::UTC) };
+        let unknown = || NoZone(name.chars().take(64).collect());
         // Names only: a path would be a file of the machine.
-        let fits = name.len() <= 64
+        let fits = (1..=64).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'+'))
             && !name.starts_with('/');
         if !fits {
             return Err(unknown());
         }
-        TimeZone::get(&name).map(Self).map_err(|_unknown| unknown())
+        TimeZone::get(name).map_err(|_unknown| unknown())
     }
 }

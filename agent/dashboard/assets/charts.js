@@ -82,7 +82,8 @@ class Chart {
     const shown = (_plot, value) => (value == null ? "–" : this.numbers.format(value));
     this.plot = new uPlot({
       width: this.width(), height: HEIGHT,
-      scales: { x: { time: false } },
+      // From nothing: a rate that is cut off at its foot looks like another one.
+      scales: { x: { time: false }, y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
       axes: [{ ...axis, label: this.words.time, labelSize: 20 }, { ...axis, size: 64, values: (_plot, values) => values.map((value) => this.numbers.format(value)) }],
       series: [
         { label: this.words.time, value: shown },
@@ -146,7 +147,7 @@ export class Charts {
     const numbers = new Intl.NumberFormat(document.documentElement.lang, { maximumSignificantDigits: 4 });
     this.chosen = "";
     this.traces = /** @type {Trace[]} */ ([]);
-    const label = element(root, "label", {}, words.what);
+    const label = element(root, "label", { class: "shown" }, words.what);
     this.select = /** @type {HTMLSelectElement} */ (element(label, "select"));
     this.select.addEventListener("change", () => { this.chosen = this.select.value; this.show(); });
     const measures = [

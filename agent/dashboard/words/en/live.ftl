@@ -161,3 +161,6 @@ compare-not-measured = not measured in this run
 compare-no-cost = no cost: no whole pair, or a value of zero
 compare-no-baseline = not comparable: the baseline has no cost here
 compare-no-interval = not comparable: an interval needs two pairs in both runs
+limited-at-least = bench-limited: BYPASS could be faster than the bench, so decryption costs at least what the ratio says
+limited-neither = bench-limited in both arms: the ratio bounds nothing
+limited-share = bench-limited: queueing in the bench is part of this time

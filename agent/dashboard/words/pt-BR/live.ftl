@@ -161,3 +161,6 @@ compare-not-measured = não medido nesta execução
 compare-no-cost = sem custo: nenhum par completo, ou um valor zero
 compare-no-baseline = não comparável: a base não tem custo aqui
 compare-no-interval = não comparável: um intervalo precisa de dois pares nas duas execuções
+limited-at-least = limitado pela bancada: BYPASS poderia ser mais rápido que a bancada, logo a decriptação custa pelo menos o que a razão diz
+limited-neither = limitado pela bancada nos dois braços: a razão não limita nada
+limited-share = limitado pela bancada: filas na bancada são parte deste tempo

@@ -271,6 +271,36 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("blocks.jsonl.old")).unwrap(), "of a run that was killed");
     }
 
+    /// A trial as the engine measured it.
+    fn trial() -> TrialRecord {
+        let record = include_str!("../../../../engine/report/fixtures/run-v1.json");
+        let mut record: tbi_bench::record::RunRecord = serde_json::from_str(record).unwrap();
+        record.blocks.swap_remove(0).trials.swap_remove(0)
+    }
+
+    #[test]
+    fn trials_of_the_open_block_are_there_at_once_and_give_way_to_those_of_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), "{}", 4096).unwrap();
+        let open = |block| OpenTrial { block, arm: Arm::On, pair: Some(0), block_at: Span::ZERO, trial: trial() };
+        let there = || -> Vec<OpenTrial> {
+            let text = fs::read_to_string(dir.path().join(OPEN)).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        journal.trial(&open(0));
+        journal.trial(&open(0));
+        assert_eq!(there(), [open(0), open(0)]);
+        journal.append(&block(0)).unwrap();
+        journal.trial(&open(1));
+        assert_eq!(there(), [open(1)]);
+        // What cannot be noted harms nothing.
+        fs::remove_file(dir.path().join(OPEN)).unwrap();
+        fs::create_dir(dir.path().join(OPEN)).unwrap();
+        journal.trial(&open(1));
+        journal.append(&block(1)).unwrap();
+        journal.finish("{}", None).unwrap();
+    }
+
     #[test]
     fn long_campaigns_reserve_more() {
         let (short, full) = (Plan::of_profile(Profile::Short), Plan::of_profile(Profile::Full));

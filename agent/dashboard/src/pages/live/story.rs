@@ -4,6 +4,7 @@
 //! and withheld when it is over; no cost is shown of a run that is not valid.
 
 use tbi_api::series::{Block, Doing, Series};
+use tbi_bench::analysis::BENCH_LIMITED;
 use tbi_bench::protocol::{Arm, Protocol};
 use tbi_bench::record::{Kpi, ProofRow, ResultRow};
 
@@ -37,6 +38,9 @@ pub(in super::super) struct Line {
     pub(in super::super) interval: String,
     pub(in super::super) pairs: String,
     pub(in super::super) indicative: bool,
+    /// That the bench was the limit, and what that means.
+    pub(in super::super) limited: String,
+    /// The record's own sentence.
     pub(in super::super) note: String,
 }
 
@@ -111,15 +115,31 @@ fn kpi_words(kpi: Kpi, look: &Look) -> String {
     look.word("kpi-", kpi_name(kpi)).into_owned()
 }
 
+/// What a number of a bench at its limit still says, by the rule of the report; `None` when the bench was not the limit.
+fn bound(row: &ResultRow) -> Option<&'static str> {
+    if !row.bench_limited {
+        return None;
+    }
+    if row.kpi.more_is_worse() {
+        return Some("share");
+    }
+    // The row's headroom is that of the faster arm; the slower one has its own.
+    match (row.reference, row.on) {
+        (Some(reference), Some(on)) if on > 0.0 && reference / on >= BENCH_LIMITED => Some("at-least"),
+        _ => Some("neither"),
+    }
+}
+
+fn said_already(note: &str, standing: Standing) -> bool {
+    note.starts_with("bench-limited") || (standing == Standing::SoFar && note.starts_with("no bench certificate"))
+}
+
 fn line(row: &ResultRow, standing: Standing, look: &Look) -> Line {
     // A number that rests on no certificate says nothing, and one of a run that is not valid costs nothing.
     let withheld = standing != Standing::SoFar && row.headroom.is_none();
     let shown = |number: Option<f64>| if withheld { figures::NONE.to_owned() } else { figures::optional(number, look) };
     let cost = row.cost.as_ref().filter(|_| !withheld && standing != Standing::NotValid);
-    // The bench was the limit with BYPASS, so that the true ratio is smaller still: the record's note says so.
-    let at_least = row.bench_limited
-        && !row.kpi.more_is_worse()
-        && row.note.as_deref().is_some_and(|note| note.contains("at least"));
+    let bound = bound(row);
     Line {
         protocol: row.protocol.to_string(),
         object: row.object.to_string(),
@@ -130,17 +150,14 @@ fn line(row: &ResultRow, standing: Standing, look: &Look) -> Line {
         reference: shown(row.reference),
         cost: cost.map_or_else(
             || figures::NONE.to_owned(),
-            |cost| format!("{}{}", if at_least { "≤ " } else { "" }, figures::ratio(cost.ratio, look)),
+            |cost| format!("{}{}", if bound == Some("at-least") { "≤ " } else { "" }, figures::ratio(cost.ratio, look)),
         ),
         interval: cost.map(|cost| figures::interval_of(cost, look)).unwrap_or_default(),
         pairs: cost.map(|cost| look.count(cost.pairs.into())).unwrap_or_default(),
         indicative: cost.is_some_and(|cost| cost.indicative),
-        // That there is no certificate while the run goes on is said once, above the table.
-        note: row
-            .note
-            .clone()
-            .filter(|note| standing != Standing::SoFar || !note.starts_with("no bench certificate"))
-            .unwrap_or_default(),
+        limited: bound.map(|bound| look.word("limited-", bound).into_owned()).unwrap_or_default(),
+        // What is said in the reader's language, here or once above the table, is not said twice.
+        note: row.note.clone().filter(|note| !said_already(note, standing)).unwrap_or_default(),
     }
 }
 

@@ -284,6 +284,8 @@ async fn a_run_that_is_over_shows_its_records_costs_and_documents_in_the_zone_of
     well_made(&path, &page);
     let cost = record.results.iter().find_map(|row| row.cost.filter(|_| !row.bench_limited)).unwrap();
     let page = page.has(&format!("{:.2} – {:.2}", cost.low.unwrap(), cost.high.unwrap()));
+    let page = page.has("≤ 0.38").has("decryption costs at least what the ratio says");
+    assert!(page.body.find("id=\"verdict\"").unwrap() < page.body.find("id=\"proof\"").unwrap());
     for link in ["report\"", "record\"", "csv?zone=America%2FSao_Paulo\"", "histograms\""] {
         assert!(page.body.contains(&format!("href=\"/api/v1/agent/runs/{ID}/{link}")), "{link}");
     }

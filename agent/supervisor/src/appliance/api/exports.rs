@@ -5,8 +5,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use jiff::tz::TimeZone;
-use tbi_api::series::{Series, Written};
+use tbi_api::series::{NoZone, Series, Written};
 use tbi_bench::control::Problem;
 use tbi_daemon::ApiError;
 
@@ -36,7 +35,9 @@ pub(super) async fn run_csv(
     Path(id): Path<String>,
     Query(written): Query<Written>,
 ) -> Answer<Response> {
-    let zone = written.zone.map_or(TimeZone::UTC, |zone| zone.0);
+    known(&shared, &id)?;
+    let unknown = |error: NoZone| ApiError::new(StatusCode::BAD_REQUEST, "no-such-zone", error.to_string());
+    let zone = written.time_zone().map_err(unknown)?;
     let text = of_kept(&shared, &id, move |kept| csv::table(kept, &zone)).await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present"))], text)
         .into_response())
