@@ -89,7 +89,7 @@ pub(super) async fn persona_ca(State(shared): State<Shared>) -> Answer<Response>
         let sentence = format!(
             "the persona CA is not known, because the personas do not give it ({error}); try again when they are up"
         );
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "persona-ca-unknown", sentence)
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "personas-silent", sentence)
     };
     let pem = shared.appliance.persona_ca().await.map_err(unknown)?;
     Ok(([(header::CONTENT_TYPE, "application/x-pem-file")], pem).into_response())

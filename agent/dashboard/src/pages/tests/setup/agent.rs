@@ -290,7 +290,7 @@ async fn forget(State(told): State<Shared>, Path(sha256): Path<String>) -> Respo
 async fn persona_ca(State(told): State<Shared>) -> Response {
     match locked(&told).persona_ca.clone() {
         Some(pem) => pem.into_response(),
-        None => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "persona-ca-unknown", "not up").into_response(),
+        None => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "personas-silent", "not up").into_response(),
     }
 }
 

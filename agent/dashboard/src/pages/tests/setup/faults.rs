@@ -101,7 +101,7 @@ async fn wrong_empty_huge_and_hostile_input_is_answered_at_its_field_and_not_los
                 harmless(&anna.post(&stand, path, &all(&token, &[("action", action)])).await.is(422));
             }
         }
-        anna.post(&stand, "/setup/time", &all(&token, &[("action", "keep"), ("servers", &"a".repeat(20_000))]))
+        anna.post(&stand, "/setup/time", &all(&token, &[("action", "keep"), ("servers", &"a".repeat(crate::pages::form::LIMIT))]))
             .await
             .is(413);
     }
