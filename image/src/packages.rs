@@ -59,6 +59,15 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("/usr/share/python-wheels", "python3-venv"),
 ];
 
+/// What the browser tests drive; everything else of theirs comes from npm (`tests/browser/package-lock.json`).
+pub(crate) const BROWSER: &[Tool] = &[
+    tool("chromium", "chromium"),
+    tool("node", "nodejs"),
+    tool("npm", "npm"),
+    // Without any font the pictures of pages are boxes.
+    tool("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"),
+];
+
 /// What building an image needs of the machine; everything else comes from the tools tree, of the image's own Debian release.
 pub(crate) const IMAGE: &[Tool] = &[
     tool("python3", "python3"),

@@ -35,12 +35,13 @@ enum Layer {
     Unit,
     Namespaces,
     Interop,
+    Browser,
     Vm,
 }
 
 impl Layer {
     /// Fast to slow.
-    const ALL: [Layer; 5] = [Layer::Lint, Layer::Unit, Layer::Namespaces, Layer::Interop, Layer::Vm];
+    const ALL: [Layer; 6] = [Layer::Lint, Layer::Unit, Layer::Namespaces, Layer::Interop, Layer::Browser, Layer::Vm];
 
     fn name(self) -> &'static str {
         match self {
@@ -48,6 +49,7 @@ impl Layer {
             Layer::Unit => "unit",
             Layer::Namespaces => "namespaces",
             Layer::Interop => "interop",
+            Layer::Browser => "browser",
             Layer::Vm => "vm",
         }
     }
@@ -62,6 +64,9 @@ impl Layer {
             Layer::Interop => {
                 "our programs with programs nobody here wrote: nginx, curl, sslsplit, aioquic, schemathesis, testssl.sh"
             }
+            Layer::Browser => {
+                "an operator's day and every page in Chromium: stories, axe-core, keyboard, zoom, hostile input"
+            }
             Layer::Vm => "the image in a virtual machine (builds its debug variant first)",
         }
     }
@@ -70,9 +75,10 @@ impl Layer {
     fn filter(self) -> &'static str {
         match self {
             Layer::Lint => "binary(=rules)",
-            Layer::Unit => "not binary(/^(lab|interop|door|vm)_/)",
+            Layer::Unit => "not binary(/^(lab|interop|door|browser|vm)_/)",
             Layer::Namespaces => "binary(/^lab_/)",
             Layer::Interop => "binary(/^(interop|door)_/)",
+            Layer::Browser => "binary(/^browser_/)",
             Layer::Vm => "binary(/^vm_/)",
         }
     }
@@ -100,6 +106,8 @@ impl Test {
             succeed(workspace.cargo().args(["test", "--locked", "--workspace", "--doc", "--quiet"]))?;
         }
         let image = if chosen.contains(&Layer::Vm) { Some(image(&workspace)?) } else { None };
+        let browser = chosen.iter().any(|layer| matches!(layer, Layer::Browser | Layer::Vm));
+        let modules = if browser { Some(cache::node_modules(&workspace)?) } else { None };
         let mut runner = workspace.cargo();
         runner.args(if nextest { nextest_arguments(&chosen) } else { cargo_test_arguments(&chosen) });
         if !nextest {
@@ -109,6 +117,9 @@ impl Test {
         // An ordinary user's path lacks what Debian keeps in /usr/sbin: nginx, nft.
         runner.env("PATH", packages::search_path());
         runner.env("TBI_BIN_DIR", workspace.programs(Profile::Dev)).stdin(Stdio::null());
+        if let Some(modules) = modules {
+            runner.env("TBI_BROWSER_MODULES", modules);
+        }
         if let Some((folder, tools)) = image {
             runner.env("TBI_IMAGE_DIR", folder).env("TBI_TOOLS_TREE", tools);
         }
@@ -127,6 +138,9 @@ fn needs(chosen: &[Layer]) -> Vec<&'static [packages::Tool]> {
     }
     if chosen.contains(&Layer::Vm) {
         groups.push(packages::IMAGE);
+    }
+    if chosen.contains(&Layer::Browser) || chosen.contains(&Layer::Vm) {
+        groups.push(packages::BROWSER);
     }
     if chosen.contains(&Layer::Unit) || chosen.contains(&Layer::Interop) {
         groups.push(packages::INTEROP);
@@ -188,6 +202,7 @@ fn cargo_test_arguments(chosen: &[Layer]) -> Vec<String> {
         [Layer::Unit] => &["--workspace", "--exclude", "tbi-tests"],
         [Layer::Namespaces] => &["--package", "tbi-tests", "--test", "lab_*"],
         [Layer::Interop] => &["--package", "tbi-tests", "--test", "interop_*", "--test", "door_*"],
+        [Layer::Browser] => &["--package", "tbi-tests", "--test", "browser_*"],
         [Layer::Vm] => &["--package", "tbi-tests", "--test", "vm_*"],
         [Layer::Namespaces, Layer::Interop] => {
             &["--package", "tbi-tests", "--test", "lab_*", "--test", "interop_*", "--test", "door_*"]
@@ -220,6 +235,8 @@ mod tests {
         assert_eq!(needs(&[Layer::Lint, Layer::Interop]).len(), 3);
         assert!(needs(&[Layer::Unit]).contains(&packages::INTEROP), "crates' own tests start nginx and curl");
         assert!(needs(&[Layer::Namespaces]).contains(&packages::FAULTS));
+        assert!(needs(&[Layer::Browser]).contains(&packages::BROWSER));
+        assert!(needs(&[Layer::Vm]).contains(&packages::BROWSER), "the image's pages are walked as well");
         assert!(needs(&[Layer::Vm]).contains(&packages::IMAGE));
     }
 }

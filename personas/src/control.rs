@@ -1,4 +1,4 @@
-//! What the process says of itself on its control socket: `GET /v1/status`, `GET /v1/ca.pem`, and the metrics.
+//! What the process says of itself on its control socket: `GET /v1/status`, `GET /v1/certificates`, `GET /v1/ca.pem`, and the metrics.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +10,7 @@ use http::{StatusCode, header};
 use sha2::{Digest, Sha256};
 use tbi_bench::control::CpuTime;
 use tbi_bench::control::Problem;
-use tbi_bench::control::personas::PersonasStatus;
+use tbi_bench::control::personas::{PersonasStatus, SiteCertificate};
 use tbi_bench::protocol::Protocol;
 use tbi_daemon::{ApiError, MetricsText, cpu_time};
 use utoipa::OpenApi;
@@ -24,8 +24,8 @@ pub type Slot = Arc<OnceLock<Personas>>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "TLSStress.Art TBI personas", description = "A hundred web servers in one process."),
-    paths(status, ca_pem),
-    components(schemas(PersonasStatus, CpuTime, Problem))
+    paths(status, certificates, ca_pem),
+    components(schemas(PersonasStatus, SiteCertificate, CpuTime, Problem))
 )]
 struct Document;
 
@@ -37,7 +37,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Routes of this daemon.
 pub fn router(slot: Slot) -> Router {
-    Router::new().route("/v1/status", get(status)).route("/v1/ca.pem", get(ca_pem)).with_state(slot)
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/certificates", get(certificates))
+        .route("/v1/ca.pem", get(ca_pem))
+        .with_state(slot)
 }
 
 /// State of the process.
@@ -57,6 +61,12 @@ async fn status(State(slot): State<Slot>) -> Result<axum::Json<PersonasStatus>, 
         sni_mismatches: totals.sni_mismatches.iter().sum(),
         requests: totals.requests.iter().sum(),
     }))
+}
+
+/// Certificates of the sites, in the order of the configuration.
+#[utoipa::path(get, path = "/v1/certificates", responses((status = 200, body = Vec<SiteCertificate>), (status = 503, body = Problem)))]
+async fn certificates(State(slot): State<Slot>) -> Result<axum::Json<Vec<SiteCertificate>>, ApiError> {
+    Ok(axum::Json(running(&slot)?.certificates().to_vec()))
 }
 
 /// Certificate of the persona CA.

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use http::HeaderValue;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tbi_bench::control::personas::SiteCertificate;
 use tbi_bench::wire;
 use tbi_daemon::{Health, Shutdown};
 
@@ -23,6 +24,7 @@ pub struct Personas {
     authority: Authority,
     leaves_valid: (i64, i64),
     sites: usize,
+    certificates: Vec<SiteCertificate>,
     port: u16,
     counters: Vec<Arc<Counters>>,
     threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
@@ -66,7 +68,7 @@ impl Personas {
             HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400"))
                 .unwrap_or(HeaderValue::from_static(wire::ALT_SVC))
         };
-        let count = sites.count();
+        let (count, certificates) = (sites.count(), sites.certificates.clone());
         let (mut counters, mut threads) = (Vec::new(), Vec::new());
         let (ready, all_ready) = mpsc::sync_channel(sockets.len());
         for (i, sockets) in sockets.into_iter().enumerate() {
@@ -89,7 +91,8 @@ impl Personas {
                 .map_err(StartError::Worker)?;
         }
         tracing::info!(sites = count, workers = threads.len(), port, "personas listen");
-        Ok(Self { authority, leaves_valid, sites: count, port, counters, threads: std::sync::Mutex::new(threads) })
+        let threads = std::sync::Mutex::new(threads);
+        Ok(Self { authority, leaves_valid, sites: count, certificates, port, counters, threads })
     }
 
     /// Port of all sites, TCP and UDP.
@@ -102,6 +105,12 @@ impl Personas {
     #[must_use]
     pub fn sites(&self) -> usize {
         self.sites
+    }
+
+    /// What each site's certificate says.
+    #[must_use]
+    pub fn certificates(&self) -> &[SiteCertificate] {
+        &self.certificates
     }
 
     /// The authority that signed their leaves.

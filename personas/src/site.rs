@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
+use sha2::{Digest, Sha256};
+use tbi_bench::control::personas::{KeyKind, SiteCertificate};
 use tbi_bench::protocol::Protocol;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::ca::{Authority, CaError, Leaf, LeafKeys};
 use crate::config::Config;
@@ -29,6 +33,7 @@ pub(crate) struct Site {
 pub(crate) struct Sites {
     by_address: HashMap<IpAddr, Arc<Site>>,
     count: usize,
+    pub(crate) certificates: Vec<SiteCertificate>,
     /// The endpoint wants a configuration before it knows the site; it is never used for a handshake.
     pub(crate) any_quic: quinn::ServerConfig,
 }
@@ -56,10 +61,12 @@ impl Sites {
         let keys = LeafKeys::new(config.key).map_err(Authority::failed(&config.ca_dir, "a leaf key"))?;
         let transport = Arc::new(transport());
         let (mut by_address, mut any_quic) = (HashMap::new(), None);
+        let mut certificates = Vec::with_capacity(config.sites.len());
         for (i, words) in config.sites.iter().enumerate() {
             let leaf = authority
                 .leaf(&words.server_name, &words.addresses, &keys, now)
                 .map_err(Authority::failed(&config.ca_dir, "a leaf"))?;
+            certificates.push(certificate(&words.persona, config.key, &leaf.certificate)?);
             let site = Arc::new(Site::new(&words.persona, &words.server_name, leaf, &provider, &transport)?);
             any_quic.get_or_insert_with(|| quinn::ServerConfig::clone(&site.quic));
             by_address.extend(words.addresses.iter().map(|&address| (address, Arc::clone(&site))));
@@ -70,7 +77,7 @@ impl Sites {
         // `Config` has at least one site, so the error below cannot be seen.
         let any_quic =
             any_quic.ok_or_else(|| SiteError::Tls { persona: String::new(), reason: "no site".to_owned() })?;
-        Ok(Self { by_address, count: config.sites.len(), any_quic })
+        Ok(Self { by_address, count: config.sites.len(), certificates, any_quic })
     }
 
     /// The site at `address`, also when it was written IPv4-mapped.
@@ -82,6 +89,23 @@ impl Sites {
     pub(crate) fn count(&self) -> usize {
         self.count
     }
+}
+
+/// What a leaf says of itself, read back from its bytes.
+fn certificate(persona: &str, key: KeyKind, leaf: &CertificateDer<'_>) -> Result<SiteCertificate, SiteError> {
+    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| SiteError::Tls {
+        persona: persona.to_owned(),
+        reason: format!("its certificate cannot be read ({error})"),
+    })?;
+    Ok(SiteCertificate {
+        persona: persona.to_owned(),
+        subject: parsed.subject().to_string(),
+        issuer: parsed.issuer().to_string(),
+        key,
+        not_before: parsed.validity().not_before.timestamp(),
+        not_after: parsed.validity().not_after.timestamp(),
+        sha256: Sha256::digest(leaf).iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
 }
 
 impl Site {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use common::{BANK, BOTH, Client, ONLY_12, SHOP, SOON, command, daemon, metric, start, words};
 use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
-use tbi_bench::control::personas::{KeyKind, PersonasStatus};
+use sha2::{Digest, Sha256};
+use tbi_bench::control::personas::{KeyKind, PersonasStatus, SiteCertificate};
 use tbi_bench::protocol::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -168,4 +169,33 @@ async fn a_port_in_use_is_one_sentence() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains(&format!("cannot listen on TCP port {}", first.client.port)), "{said}");
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_as_it_is() {
+    let daemon = daemon().await;
+    let text = daemon.control.get_text("/metrics").await.unwrap();
+    let document = include_str!("../../docs/metrics.md");
+    let found = tbi_daemon::exposition::differences(document, &["personas", "every"], &text, &[]);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[tokio::test]
+async fn each_site_tells_which_certificate_it_shows() {
+    let daemon = daemon().await;
+    let told: Vec<SiteCertificate> = daemon.control.get_json("/v1/certificates").await.unwrap();
+    let status: PersonasStatus = daemon.control.get_json("/v1/status").await.unwrap();
+    assert_eq!((told.len(), told[0].key), (2, KeyKind::EcdsaP256));
+    for certificate in &told {
+        assert_eq!((certificate.not_before, certificate.not_after), status.leaves_valid, "{certificate:?}");
+        assert!(certificate.subject.contains("CN=") && certificate.issuer.contains("CN="), "{certificate:?}");
+        assert_eq!(certificate.sha256.len(), 64);
+    }
+    assert_ne!(told[0].sha256, told[1].sha256);
+    let tcp = TcpStream::connect(("127.0.0.1", daemon.client.port)).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(daemon.client.config(BOTH, Protocol::H1)));
+    let tls = connector.connect(ServerName::try_from(BANK).unwrap(), tcp).await.unwrap();
+    let digest = Sha256::digest(&tls.get_ref().1.peer_certificates().unwrap()[0]);
+    let shown: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(told.iter().any(|certificate| certificate.sha256 == shown), "it is the one on the wire");
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::panic, reason = "helpers of tests: a panic is a failed test")]
 
 pub mod awake;
+pub mod browser;
 pub mod child;
 pub mod door;
 pub mod lab;

@@ -1,5 +1,6 @@
 //! The agent's API for programs that ask: one method per path, nothing hidden.
 
+mod bench;
 mod rooms;
 
 use std::path::Path;

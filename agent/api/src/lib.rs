@@ -20,12 +20,20 @@
 //! | `DELETE /v1/isp/root` | | [`isp::Isp`]; 409 while the settings choose it |
 //! | `GET /v1/isp/config.boot` | | what a router in the slot is given, as text |
 //! | `POST /v1/isp/config.boot/check` | a `config.boot`, as text | [`isp::Check`]; 422 with the line that cannot be read |
+//! | `GET /v1/preflight` | | [`bench::Examination`]: the pre-flight checks made without a run, and how far they are |
+//! | `POST /v1/preflight` | [`bench::Order`] | 202 [`bench::Examination`]; 409 while a run or other checks use the bench |
+//! | `GET /v1/personas` | | [`bench::Personas`], with their certificates |
+//! | `GET /v1/personas/ca.pem` | | persona CA certificate; 503 while the personas do not say |
+//! | `GET /v1/dut` | | [`bench::Dut`] |
+//! | `GET /v1/evidence` | | [`bench::Evidence`]: what the newest record says about the bench itself |
+//! | `GET /v1/links` | | [`bench::Links`]: network cards with their counters |
+//! | `GET /v1/history` | [`history::Asked`] in the query | [`history::History`]: how the box was, at most thirty days back |
 //! | `GET /v1/runs` | [`runs::Filter`] in the query | list of [`runs::Run`], newest first |
 //! | `GET /v1/runs/compare` | [`runs::Compare`] in the query | runs beside a baseline (`tbi_bench::compare`); 404 without a record |
 //! | `POST /v1/runs` | [`runs::Order`] | 202 [`runs::Run`]; 409 when one is under way |
 //! | `GET /v1/runs/{id}` | | [`runs::Run`] |
 //! | `DELETE /v1/runs/{id}` | | 202: will end `interrupted` |
-//! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), `bye` at its end |
+//! | `GET /v1/runs/{id}/events` | | SSE: `progress` ([`runs::Progress`]), the same as `pulse` when nothing is new for 5 s, `bye` at its end |
 //! | `GET /v1/runs/{id}/outline` | | [`runs::Outline`]: the record without its measurements; 404 while there is none |
 //! | `GET /v1/runs/{id}/series` | | [`series::Series`]: what was measured so far, or in all, small enough to be drawn |
 //! | `GET /v1/runs/{id}/csv` | [`series::Written`] in the query | every KPI of every block and every result, as CSV |
@@ -66,11 +74,13 @@
 
 pub mod access;
 pub mod audit;
+pub mod bench;
 pub mod client;
 pub mod device;
 pub mod estimate;
 pub mod hardware;
 pub mod health;
+pub mod history;
 pub mod isp;
 pub mod licence;
 pub mod node;

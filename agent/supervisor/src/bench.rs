@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use tbi_api::access::By;
+use tbi_api::bench::Examination;
 use tbi_api::health::{Component, State};
 use tbi_api::power::Action;
 use tbi_api::runs::{Order, Run};
@@ -27,6 +28,7 @@ use tbi_daemon::{Access, Shutdown, replace_file};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
+use crate::appliance::checks::Checks;
 use crate::appliance::seams::{Change, Changed, ChosenRouter, Power, Reapply, Reporting, RunRefused, Runs, Workloads};
 use crate::process::{Happening, Standing, State as UnitState};
 use crate::run::appliance::{Appliance, Directories, NO_ROOT, OWN_ROUTER, READY_WITHIN, Site};
@@ -251,6 +253,7 @@ impl From<DeskError> for RunRefused {
     fn from(error: DeskError) -> Self {
         match error {
             DeskError::UnderWay { id } => Self::UnderWay { id },
+            DeskError::Checking => Self::Checking,
             DeskError::Plan(error) => Self::Plan(error.to_string()),
             DeskError::Bypass(error) => Self::Plan(error.to_string()),
             other => Self::NotNow(other.to_string()),
@@ -282,6 +285,16 @@ impl Runs for Bench {
 
     fn folder(&self, id: &str) -> Option<PathBuf> {
         self.desk().ok()?.folder(id)
+    }
+}
+
+impl Checks for Bench {
+    fn examine(&self, order: tbi_api::bench::Order) -> Result<Examination, RunRefused> {
+        self.desk()?.examine(&order).map_err(RunRefused::from)
+    }
+
+    fn examination(&self) -> Examination {
+        self.desk().map(RunDesk::examination).unwrap_or_default()
     }
 }
 

@@ -4,13 +4,14 @@
 //! What runs is what the last run needed, until the next one needs it otherwise or the lab ends. Everything that only a whole machine has
 //! (switching it off, settings of its system, another network) is refused with a sentence.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tbi_api::access::By;
+use tbi_api::bench::Examination;
 use tbi_api::health::{Component, State};
 use tbi_api::power::Action;
 use tbi_api::runs::{Order, Run};
@@ -19,6 +20,7 @@ use tbi_bench::plan::Plan;
 use tbi_bench::topology::Topology;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
+use crate::appliance::checks::Checks;
 use crate::appliance::seams::{Change, ChosenRouter, Power, Reapply, Reporting, RunRefused, Runs, Workloads};
 use crate::process::{Standing, State as ProgramState, Supervisor};
 use crate::run::desk::RunDesk;
@@ -29,6 +31,8 @@ use crate::run::place::{PlaceError, Up};
 
 /// Programs of a lab.
 const NAMES: [&str; 3] = ["engine", "personas", "practice-dut"];
+/// Where a program's words are.
+const LOG: &str = "its log is under logs/ in the folder of the lab's state";
 /// Time the programs of the run before get to end by themselves.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -37,15 +41,22 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub(crate) struct LabHome {
     topology: Topology,
     authorities: Authorities,
+    logs: PathBuf,
     /// One at a time brings the lab up or takes it down.
     building: AsyncMutex<()>,
     programs: Mutex<Option<Supervisor>>,
 }
 
 impl LabHome {
-    /// A lab of which nothing is up yet.
-    pub(crate) fn new(authorities: Authorities) -> Self {
-        Self { topology: Topology::builtin(), authorities, building: AsyncMutex::default(), programs: Mutex::default() }
+    /// A lab of which nothing is up yet; its programs write their logs into the folder `logs`.
+    pub(crate) fn new(authorities: Authorities, logs: PathBuf) -> Self {
+        Self {
+            topology: Topology::builtin(),
+            authorities,
+            logs,
+            building: AsyncMutex::default(),
+            programs: Mutex::default(),
+        }
     }
 
     /// Ends what runs, cleanly where it lets us; the rest dies with the sandbox.
@@ -71,18 +82,18 @@ impl LabHome {
 
 impl Home for LabHome {
     fn life(&self) -> Life {
-        Life::lab()
+        Life { again: "order the run again", log: LOG, ..Life::lab() }
     }
 
     fn topology(&self) -> &Topology {
         &self.topology
     }
 
-    fn up<'a>(&'a self, plan: &'a Plan, logs: &'a Path) -> BoxFuture<'a, Result<Up, PlaceError>> {
+    fn up<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<Up, PlaceError>> {
         async move {
             let _alone = self.building.lock().await;
             self.end_programs().await;
-            let Lab { up, programs } = Lab::up(plan, &self.authorities, logs).await?;
+            let Lab { up, programs } = Lab::up(plan, &self.authorities, &self.logs).await?;
             *self.programs.lock().unwrap_or_else(PoisonError::into_inner) = Some(programs);
             Ok(up)
         }
@@ -108,12 +119,9 @@ impl LabBench {
 fn component(name: &str, standing: &Standing) -> Component {
     let (state, sentence) = match standing.states.get(name) {
         Some(ProgramState::Ready { .. }) => (State::Healthy, String::new()),
-        Some(ProgramState::Ended { status, .. }) => (
-            State::Failed,
-            format!(
-                "'{name}' does not run ({status}); it is started again by itself, its log is in the run's folder under logs/."
-            ),
-        ),
+        Some(ProgramState::Ended { status, .. }) => {
+            (State::Failed, format!("'{name}' does not run ({status}); it is started again by itself, {LOG}."))
+        }
         Some(ProgramState::Stopping) => (State::Starting, format!("'{name}' is being stopped.")),
         Some(ProgramState::Queued | ProgramState::Starting { .. }) | None => {
             (State::Starting, format!("'{name}' is starting."))
@@ -126,6 +134,11 @@ impl Workloads for LabBench {
     fn components(&self) -> Vec<Component> {
         let standing = self.home.standing().unwrap_or_default();
         NAMES.iter().map(|name| component(name, &standing)).collect()
+    }
+
+    /// The management card is the machine's own business, and what lays an appliance's network is a unit of it; here each run lays its own.
+    fn lacks(&self) -> &'static [&'static str] {
+        &["management", "network"]
     }
 }
 
@@ -152,6 +165,16 @@ impl Runs for LabBench {
 
     fn folder(&self, id: &str) -> Option<PathBuf> {
         self.desk.folder(id)
+    }
+}
+
+impl Checks for LabBench {
+    fn examine(&self, order: tbi_api::bench::Order) -> Result<Examination, RunRefused> {
+        self.desk.examine(&order).map_err(RunRefused::from)
+    }
+
+    fn examination(&self) -> Examination {
+        self.desk.examination()
     }
 }
 

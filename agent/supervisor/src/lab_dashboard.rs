@@ -57,12 +57,13 @@ pub(crate) async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     let sockets = [run.join("agent.sock"), run.join("access.sock")];
     let [listener, access] = [Listener::bind(&sockets[0])?, Listener::bind(&sockets[1])?];
 
-    let home = Arc::new(LabHome::new(arguments.authorities.clone()));
+    let home = Arc::new(LabHome::new(arguments.authorities.clone(), places.state.join("logs")));
     let permit = Arc::new(Permit::default());
     let desk = RunDesk::open(places.runs.clone(), Arc::clone(&home), Arc::clone(&permit) as _)?;
     let bench = Arc::new(LabBench::new(Arc::clone(&home), desk.clone()));
     let seams = Seams {
         runs: Arc::clone(&bench) as _,
+        checks: Arc::clone(&bench) as _,
         workloads: Arc::clone(&bench) as _,
         power: Arc::clone(&bench) as _,
         reapply: Arc::clone(&bench) as _,

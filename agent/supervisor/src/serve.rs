@@ -1,7 +1,7 @@
 //! `tbi-agent serve`: the daemon of an appliance. Opens what it knows, serves the API, carries changes out, and notes its orderly end.
 //!
-//! Tasks: the API (`tbi_daemon::serve`, which also gives the life signs), the dashboard's socket beside it, one that carries changes out, and
-//! one that keeps house once a day. All end with SIGTERM.
+//! Tasks: the API (`tbi_daemon::serve`, which also gives the life signs), the dashboard's socket beside it, one that carries changes out,
+//! one that keeps house once a day, and one that samples the machine once a minute. All end with SIGTERM.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ use utoipa::OpenApi as _;
 
 use crate::appliance::access;
 use crate::appliance::api::{self, ApiDoc, Shared};
+use crate::appliance::history;
 use crate::appliance::node::{Appliance, Place, Seams};
 use crate::appliance::permit::Permit;
 use crate::appliance::seams::Changed;
@@ -84,7 +85,8 @@ impl ServeArgs {
                 workloads: Arc::clone(&bench) as _,
                 power: Arc::clone(&bench) as _,
                 reapply: Arc::clone(&bench) as _,
-                reporting: bench,
+                reporting: Arc::clone(&bench) as _,
+                checks: bench,
             };
             let (appliance, waiting) = Appliance::open(place, seams).await?;
             permit.belongs_to(&appliance);
@@ -112,6 +114,7 @@ pub(crate) async fn answer(
     let serving = tbi_daemon::serve(listener, router, health, ApiDoc::openapi(), metrics, shutdown.clone());
     let changing = appliance.carry_out(waiting, shutdown.clone());
     let keeping = upkeep::keep_house(Arc::clone(&appliance), shutdown.clone());
+    let sampling = history::keep(Arc::clone(&appliance), shutdown.clone());
     let dashboard = async {
         match access {
             Some(access) => {
@@ -127,7 +130,7 @@ pub(crate) async fn answer(
         shutdown.request();
         served
     };
-    let (served, (), answered, ()) = tokio::join!(serving, changing, dashboard, keeping);
+    let (served, (), answered, (), ()) = tokio::join!(serving, changing, dashboard, keeping, sampling);
     served?;
     answered?;
     appliance.end().await;

@@ -22,6 +22,7 @@
 mod args;
 mod client;
 mod cpu;
+pub mod exposition;
 mod files;
 mod health;
 mod listener;

@@ -153,3 +153,11 @@ fn probe_order(words: &TrialOrder) -> ProbeOrder {
         seed: 3,
     }
 }
+
+#[test]
+fn every_metric_is_documented_as_it_is() {
+    let engine = Engine::new(1, Shutdown::new());
+    let document = include_str!("../../../docs/metrics.md");
+    let found = tbi_daemon::exposition::differences(document, &["engine"], &engine.metrics(), &[]);
+    assert!(found.is_empty(), "{found:#?}");
+}

@@ -1,4 +1,5 @@
-//! What is worth keeping between builds and checkouts: mkosi itself, the tools tree, downloaded packages, mkosi's own incremental cache.
+//! What is worth keeping between builds and checkouts: mkosi itself, the tools tree, downloaded packages, mkosi's own incremental cache,
+//! and what the browser tests need of npm.
 //!
 //! `$TBI_CACHE`, else `/var/cache/tlsstress` for root and `~/.cache/tlsstress` for anybody else. One build at a time uses it; a second one
 //! waits. A tools tree is named after the hash of its definition and appears by a rename, so a half-made one is never used.
@@ -25,6 +26,9 @@ use crate::workspace::Workspace;
 const TREES_KEPT: usize = 2;
 /// Where Debian's package puts mkosi.
 const MODULES: &str = "usr/lib/python3/dist-packages";
+
+/// What npm installs by.
+const NPM_FILES: [&str; 2] = ["package.json", "package-lock.json"];
 
 /// The cache, locked.
 pub(crate) struct Cache {
@@ -189,6 +193,38 @@ pub(crate) fn tools(workspace: &Workspace, places: &Places) -> Result<Tools> {
     let mirrors = sources::mirrors(&machine_sources(), None)?;
     let (_, tools) = Cache::open()?.ready(workspace, &mirrors, &places.sandbox(), &mut steps)?;
     Ok(tools)
+}
+
+/// What the browser tests need of npm, of exactly the versions in the lock file, installed when it is not here: the folder `node_modules`.
+pub(crate) fn node_modules(workspace: &Workspace) -> Result<PathBuf> {
+    let definition = workspace.root().join("tests/browser");
+    let mut inputs = Inputs::new();
+    for name in NPM_FILES {
+        inputs.file(name, &definition.join(name))?;
+    }
+    let home = root()?.join(format!("browser-{}", inputs.finish().get(..12).unwrap_or_default()));
+    let modules = home.join("node_modules");
+    // It appears by a rename and is never changed.
+    if modules.is_dir() {
+        return Ok(modules);
+    }
+    let cache = Cache::open()?;
+    if modules.is_dir() {
+        return Ok(modules);
+    }
+    say("installing what the browser tests need with npm");
+    let new = cache.root.join("browser.new");
+    files::make_empty(&new)?;
+    for name in NPM_FILES {
+        let from = definition.join(name);
+        fs::copy(&from, new.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    let mut npm = Command::new("npm");
+    // No script of anybody's package runs here.
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&new);
+    output_of(&mut npm)?;
+    fs::rename(&new, &home).with_context(|| format!("cannot make {}", home.display()))?;
+    Ok(modules)
 }
 
 /// The build machine's apt configuration, read.

@@ -199,7 +199,7 @@ impl Access {
     }
 
     /// A session id was replaced or ended: nothing about it is kept.
-    fn session_changed(&self) {
+    pub(crate) fn session_changed(&self) {
         self.sessions.forget_all();
     }
 

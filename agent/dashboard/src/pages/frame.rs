@@ -135,7 +135,7 @@ impl Frame {
             "/" => self.path == "/",
             path => self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
         };
-        let shown = NAVIGATION.iter().filter(|(path, _word)| may(path));
+        let shown = NAVIGATION.iter().chain(super::bench::NAVIGATION).filter(|(path, _word)| may(path));
         self.entries = shown.map(|(path, word)| Entry { path, word, current: here(path) }).collect();
         self.person = Some(person);
         self

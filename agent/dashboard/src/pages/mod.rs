@@ -14,6 +14,7 @@
 //! | [`setup`] | the first-boot wizard |
 //! | [`live`] | runs ordered, followed, stopped, compared |
 //! | [`rooms`] | own account, tokens, certificates, licence, support, system, about |
+//! | [`bench`] | what is measured with, and how the box was |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
@@ -22,6 +23,7 @@
 mod api_call;
 mod assets;
 mod audit;
+mod bench;
 mod cookie;
 mod form;
 mod frame;
@@ -107,7 +109,7 @@ const PAGES: &[Page] = &[
 
 /// Those of every part; what fits two paths is the first one's.
 fn all_pages() -> impl Iterator<Item = &'static Page> {
-    [live::PAGES, PAGES, rooms::PAGES, setup::PAGES].into_iter().flatten()
+    [live::PAGES, PAGES, rooms::PAGES, setup::PAGES, bench::PAGES].into_iter().flatten()
 }
 
 /// What the pages have in common.
@@ -165,6 +167,7 @@ fn router(pages: Arc<Pages>) -> Router {
         .merge(live::router())
         .merge(rooms::routes())
         .merge(setup::routes())
+        .merge(bench::router())
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
         .layer(from_fn_with_state(Arc::clone(&pages), setup::locale::layer))
@@ -177,7 +180,8 @@ fn document() -> Value {
     for Page(path, methods, roles, proof) in all_pages() {
         let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
         let security = if roles.is_empty() { json!([]) } else { json!([{ "session": names }]) };
-        let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": form::LIMIT});
+        let limit = bench::limit(path).unwrap_or(form::LIMIT);
+        let operation = json!({"security": security, "x-step-up": *proof == Proof::Fresh, "x-body-limit": limit});
         let operations: Map<_, _> = methods.iter().map(|method| ((*method).to_owned(), operation.clone())).collect();
         paths.insert((*path).to_owned(), Value::Object(operations));
     }

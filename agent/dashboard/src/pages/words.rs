@@ -33,6 +33,7 @@ const EN: Sources = &[
     include_str!("../../words/en/live.ftl"),
     include_str!("../../words/en/rooms.ftl"),
     include_str!("../../words/en/setup.ftl"),
+    include_str!("../../words/en/bench.ftl"),
 ];
 const PT_BR: Sources = &[
     include_str!("../../words/pt-BR/frame.ftl"),
@@ -44,6 +45,7 @@ const PT_BR: Sources = &[
     include_str!("../../words/pt-BR/live.ftl"),
     include_str!("../../words/pt-BR/rooms.ftl"),
     include_str!("../../words/pt-BR/setup.ftl"),
+    include_str!("../../words/pt-BR/bench.ftl"),
 ];
 
 static ENGLISH: LazyLock<FluentBundle<FluentResource>> = LazyLock::new(|| bundle(Lang::En));

@@ -1,6 +1,7 @@
 //! Long answers: a run's progress as events, a run's files as a stream of pieces. A record has tens of megabytes; the agent holds one piece.
 
 use std::path::Path;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::{Stream, stream};
@@ -8,6 +9,7 @@ use http::HeaderValue;
 use tbi_api::runs::{Progress, Run};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Bytes of a file held at a time.
 const PIECE: usize = 64 * 1024;
@@ -19,9 +21,15 @@ pub(crate) fn first_id(last: Option<&HeaderValue>) -> u64 {
         .map_or(0, |id| id.saturating_add(1))
 }
 
-/// Each new progress of a run, the present one first; ends when the run is over. Without a receiver the run is over already.
+/// A reader hears something at least this often, also during a trial of minutes: comments of the stream, which keep a connection up, reach no
+/// page.
+pub(crate) const PULSE: Duration = Duration::from_secs(5);
+
+/// Each new progress of a run, the present one first, and it again as `pulse` when there is none for `pulse`; ends when the run is over. Without
+/// a receiver the run is over already.
 pub(crate) fn progress(
     run: Option<watch::Receiver<Run>>,
+    pulse: Duration,
 ) -> impl Stream<Item = (&'static str, Progress)> + Send + 'static {
     struct Reader {
         run: watch::Receiver<Run>,
@@ -29,12 +37,19 @@ pub(crate) fn progress(
         first: bool,
     }
     let reader = run.map(|run| Reader { run, said: None, first: true });
-    stream::unfold(reader, |reader| async move {
+    stream::unfold(reader, move |reader| async move {
         let mut reader = reader?;
         loop {
-            // The sender going is the end of the run, too; what it said last is then already out.
-            if !reader.first && reader.run.changed().await.is_err() {
-                return None;
+            if !reader.first {
+                match timeout(pulse, reader.run.changed()).await {
+                    Ok(Ok(())) => {}
+                    // The sender going is the end of the run, too; what it said last is then already out.
+                    Ok(Err(_gone)) => return None,
+                    Err(_silence) => {
+                        let progress = reader.run.borrow().progress.clone().unwrap_or_default();
+                        return Some((("pulse", progress), Some(reader)));
+                    }
+                }
             }
             reader.first = false;
             let (progress, over) = {
@@ -100,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn progress_is_told_once_and_ends_with_the_run() {
         let (sender, receiver) = watch::channel(run(RunState::Preparing, None));
-        let mut events = Box::pin(progress(Some(receiver)));
+        let mut events = Box::pin(progress(Some(receiver), PULSE));
         let teller = async {
             for (state, blocks) in [
                 (RunState::Running, Some(1)),
@@ -126,10 +141,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_that_is_over_or_whose_driver_is_gone_has_no_more_events() {
-        assert_eq!(progress(None).count().await, 0);
+        assert_eq!(progress(None, PULSE).count().await, 0);
         let (sender, receiver) = watch::channel(run(RunState::Running, None));
         drop(sender);
-        assert_eq!(progress(Some(receiver)).count().await, 0);
+        assert_eq!(progress(Some(receiver), PULSE).count().await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_says_nothing_for_a_while_is_still_heard() {
+        let (sender, receiver) = watch::channel(run(RunState::Preparing, None));
+        let mut events = Box::pin(progress(Some(receiver), Duration::from_millis(1)));
+        assert_eq!(events.next().await.map(|(name, it)| (name, it.blocks_done)), Some(("pulse", 0)));
+        sender.send_replace(run(RunState::Running, Some(2)));
+        let told = events.by_ref().skip_while(|(name, _)| std::future::ready(*name == "pulse")).next().await;
+        assert_eq!(told.map(|(name, it)| (name, it.blocks_done)), Some(("progress", 2)));
+        assert_eq!(events.next().await.map(|(name, it)| (name, it.blocks_done)), Some(("pulse", 2)));
+        sender.send_replace(run(RunState::Passed, None));
+        assert!(events.all(|(name, _)| std::future::ready(name == "pulse")).await, "it ends with the run");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!  ledger, settings.json ──▶ memory ──▶ settings ──────────┼─▶ health, capabilities (pure) ─▶ node ─▶ api ─▶ socket
 //!  disk, clock, outcomes ──▶ observe ──────────────────────┘                                   ▲
 //!                                     runs, workloads, power, reapply (traits of seams) ───────┤
+//!  the kernel's files, once a minute ─▶ history (a ring on the disk) ──────────────────────────┤
 //!  audit chain, licences, usage, backups ─▶ books, meter, upkeep ─────────────────────────────┘
 //! ```
 //!
@@ -21,6 +22,7 @@ pub(crate) mod api;
 mod books;
 pub(crate) mod boot;
 pub(crate) mod capabilities;
+pub(crate) mod checks;
 mod claim;
 mod csv;
 pub(crate) mod events;
@@ -28,6 +30,7 @@ pub(crate) mod events;
 mod exports_tests;
 pub(crate) mod hardware;
 pub(crate) mod health;
+pub(crate) mod history;
 pub(crate) mod identity;
 pub(crate) mod memory;
 pub(crate) mod meter;

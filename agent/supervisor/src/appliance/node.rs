@@ -1,9 +1,10 @@
 //! The appliance as one value: facts that stay, memory that changes, and the parts behind [`super::seams`]. Handlers of the API ask it; what
-//! they ask of the router is in [`router`], of the setup in [`setup`], of trials in [`trial`].
+//! they ask of the router is in [`router`], of the bench in [`bench`], of the setup in [`setup`], of trials in [`trial`].
 //!
 //! Nothing here blocks the reactor: disk and database are asked on a blocking thread, and a disk that does not answer is a sentence after
 //! [`PATIENCE`], not an API that hangs.
 
+mod bench;
 mod router;
 mod setup;
 mod trial;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tbi_api::access::DoorCertificate;
+use tbi_api::bench::Evidence as RecordEvidence;
 use tbi_api::hardware::Hardware;
 use tbi_api::health::Health;
 use tbi_api::isp::Router;
@@ -30,6 +32,7 @@ use tokio::time::{Instant, timeout};
 use super::books::Books;
 use super::boot::{self, BootFacts};
 use super::capabilities::{self, Equipment};
+use super::checks::Checks;
 use super::hardware;
 use super::health::{self, Evidence};
 use super::identity::{self, IdentityError, Node};
@@ -65,6 +68,7 @@ pub(crate) struct Seams {
     pub(crate) power: Arc<dyn Power>,
     pub(crate) reapply: Arc<dyn Reapply>,
     pub(crate) reporting: Arc<dyn Reporting>,
+    pub(crate) checks: Arc<dyn Checks>,
 }
 
 /// See the module.
@@ -87,6 +91,8 @@ pub(crate) struct Appliance {
     reapply_trouble: Mutex<Option<String>>,
     /// As the door said last.
     door_certificate: Mutex<Option<DoorCertificate>>,
+    /// What the newest record says, with the run that was the newest one then.
+    evidence: Mutex<Option<(String, RecordEvidence)>>,
 }
 
 /// One look, with the cards there were.
@@ -152,6 +158,7 @@ impl Appliance {
             trial_until: watch::Sender::new(None),
             reapply_trouble: Mutex::new(None),
             door_certificate: Mutex::new(None),
+            evidence: Mutex::new(None),
             place,
         };
         if appliance.in_force().trial.is_some()
@@ -380,6 +387,7 @@ impl Appliance {
             built: self.facts.built,
             reapply: &reapply,
         });
+        components.retain(|part| !self.seams.workloads.lacks().contains(&part.name.as_str()));
         components.extend(self.books.components(&self.found));
         components.extend(self.seams.workloads.components());
         Health::of(components)

@@ -33,6 +33,8 @@ pub(crate) trait Runs: Send + Sync + 'static {
 pub(crate) enum RunRefused {
     #[error("the run {id} is under way; wait for its end or stop it")]
     UnderWay { id: String },
+    #[error("the pre-flight checks are being made; wait for their end, which GET /v1/preflight tells")]
+    Checking,
     /// The plan is wrong; the sentence says where.
     #[error("{0}")]
     Plan(String),
@@ -45,6 +47,11 @@ pub(crate) enum RunRefused {
 pub(crate) trait Workloads: Send + Sync + 'static {
     /// One component each.
     fn components(&self) -> Vec<Component>;
+
+    /// Parts of a box that there are none of here, so that nobody is told what is wrong with them.
+    fn lacks(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// Restarts or ends the machine.

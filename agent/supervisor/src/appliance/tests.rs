@@ -1,6 +1,8 @@
 //! The API over its socket, with stand-ins for the parts that are connected on an appliance: what they are asked, and what comes back.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod bench;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -139,6 +141,7 @@ pub(super) fn stand_ins(state: &Path) -> (Seams, Arc<OneRun>, Arc<Recorder>) {
         power: Arc::clone(&recorder) as Arc<dyn Power>,
         reapply: Arc::clone(&recorder) as Arc<dyn Reapply>,
         reporting: Arc::clone(&recorder) as Arc<dyn Reporting>,
+        checks: Arc::new(bench::Made::default()),
     };
     (seams, runs, recorder)
 }
@@ -432,6 +435,7 @@ async fn permitting(state: &Path, root: Root) -> (Arc<Appliance>, Permit) {
         power: Arc::new(Recorder::default()),
         reapply: Arc::new(Recorder::default()),
         reporting: Arc::new(Recorder::default()),
+        checks: Arc::new(bench::Made::default()),
     };
     let place = Place { root, state: state.to_owned(), run: state.join("run") };
     let (appliance, _waiting) = Appliance::open(place, seams).await.unwrap();

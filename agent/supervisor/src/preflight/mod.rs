@@ -64,6 +64,12 @@ impl Absent {
 
 /// Makes all five.
 pub(crate) async fn check(ground: &Ground<'_>) -> Vec<Check> {
+    check_each(ground, |_check| ()).await
+}
+
+/// The same, telling each as soon as it is made.
+pub(crate) async fn check_each(ground: &Ground<'_>, tell: impl Fn(&Check)) -> Vec<Check> {
+    let tell = &tell;
     let Ground { plan, topology, floor, sources, since } = ground;
     let ranges = subnets::ranges(topology, &Catalogue::builtin());
     let subnets = async {
@@ -97,13 +103,19 @@ pub(crate) async fn check(ground: &Ground<'_>) -> Vec<Check> {
         }
     };
     let (subnets, mode, certificates, clock, api) = tokio::join!(
-        timed(CheckName::Subnets, bounded(WITHIN, Box::pin(subnets))),
-        timed(CheckName::DecryptMode, Box::pin(mode)),
-        timed(CheckName::PersonaPki, bounded(WITHIN, Box::pin(certificates))),
-        timed(CheckName::Clock, bounded(WITHIN, clock)),
-        timed(CheckName::DeviceApi, bounded(WITHIN, Box::pin(api))),
+        told(timed(CheckName::Subnets, bounded(WITHIN, Box::pin(subnets))), tell),
+        told(timed(CheckName::DecryptMode, Box::pin(mode)), tell),
+        told(timed(CheckName::PersonaPki, bounded(WITHIN, Box::pin(certificates))), tell),
+        told(timed(CheckName::Clock, bounded(WITHIN, clock)), tell),
+        told(timed(CheckName::DeviceApi, bounded(WITHIN, Box::pin(api))), tell),
     );
     vec![subnets, mode, certificates, clock, api]
+}
+
+async fn told(check: impl Future<Output = Check>, tell: impl Fn(&Check)) -> Check {
+    let check = check.await;
+    tell(&check);
+    check
 }
 
 async fn timed(name: CheckName, finding: impl Future<Output = Finding>) -> Check {

@@ -10,9 +10,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tbi_api::access::By;
+use tbi_api::bench::{self, Phase};
 use tbi_api::preflight::Bypass;
 use tbi_api::runs::{Order, Profile, Run, RunState};
 use tbi_bench::netplan::Path;
+use tbi_bench::preflight::{CheckName, CheckVerdict};
 use tbi_bench::record::Authorization;
 use tbi_bench::topology::Topology;
 use tokio::time::timeout;
@@ -229,6 +231,50 @@ fn a_stopped_run_and_one_whose_agent_was_killed_are_interrupted() {
         assert_eq!(closed.state, RunState::Interrupted);
         assert!(closed.sentence.contains("The agent was killed"), "{}", closed.sentence);
         assert_eq!(again.list().first().map(|run| run.id.clone()), Some(run.id));
+    });
+}
+
+#[test]
+fn checks_are_made_without_a_run_and_neither_waits_in_the_others_way() {
+    in_namespaces(
+        "run::appliance_tests::checks_are_made_without_a_run_and_neither_waits_in_the_others_way",
+        || async {
+            let _stand = Stand::with(&units(daemon("engine", ""), oneshot("/bin/true"))).await;
+            let desk = RunDesk::open(RUNS.into(), appliance(SOON, false), Arc::new(Developer)).unwrap();
+            assert_eq!(desk.examination().phase, Phase::Never);
+            let order = bench::Order { profile: Profile::Quick };
+            let begun = desk.examine(&order).unwrap();
+            assert_eq!((begun.phase, begun.checks.len(), begun.open), (Phase::Preparing, 0, None));
+            assert!(matches!(desk.examine(&order), Err(DeskError::Checking)));
+            assert!(matches!(desk.start(&quick(), local()), Err(DeskError::Checking)));
+            until("the checks are made", || desk.examination().phase == Phase::Done).await;
+            let made = desk.examination();
+            assert_eq!((made.checks.len(), made.open), (5, Some(false)), "{made:?}");
+            // The stand-ins answer nothing but that they are ready.
+            let failed =
+                |name| made.checks.iter().any(|check| check.name == name && check.verdict == CheckVerdict::Failed);
+            assert!(failed(CheckName::DecryptMode) && failed(CheckName::DeviceApi), "{made:?}");
+            assert!(made.elapsed_ms > 0 && desk.list().is_empty(), "nothing is kept");
+            assert_eq!(fs::read_dir(RUNS).unwrap().count(), 0);
+            usable(&desk).await;
+            let run = desk.start(&quick(), local()).unwrap();
+            assert!(matches!(desk.examine(&order), Err(DeskError::UnderWay { id }) if id == run.id));
+        },
+    );
+}
+
+#[test]
+fn checks_of_a_bench_that_does_not_come_up_say_so() {
+    in_namespaces("run::appliance_tests::checks_of_a_bench_that_does_not_come_up_say_so", || async {
+        let _stand = Stand::with(&units(service("/bin/sleep 4728"), oneshot("/bin/true"))).await;
+        let appliance = appliance(Duration::from_millis(1500), false);
+        let desk = RunDesk::open(RUNS.into(), appliance, Arc::new(Developer)).unwrap();
+        desk.examine(&bench::Order::default()).unwrap();
+        until("the checks are over", || desk.examination().phase == Phase::Done).await;
+        let made = desk.examination();
+        assert_eq!((made.checks.len(), made.open), (5, Some(false)));
+        let skipped = made.checks.iter().filter(|check| check.verdict == CheckVerdict::Skipped);
+        assert!(skipped.clone().count() == 3 && skipped.clone().all(|it| it.evidence.contains("engine")), "{made:?}");
     });
 }
 

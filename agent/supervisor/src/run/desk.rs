@@ -3,6 +3,8 @@
 //! The desk does not measure; it opens the journal, has [`super::measure`] do it, and keeps what a person sees of each run. A run that
 //! ends badly leaves the desk as usable as one that ends well.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,9 @@ pub(crate) enum DeskError {
         /// Which.
         id: String,
     },
+    /// Somebody looks at the bench.
+    #[error("the pre-flight checks are being made; wait for their end")]
+    Checking,
     /// No such run.
     #[error("there is no run {id}; look at the list of runs")]
     Unknown {
@@ -70,11 +75,12 @@ pub(crate) struct RunDesk {
 }
 
 struct Inner {
-    home: Arc<dyn Home>,
+    appliance: Arc<dyn Home>,
     authorizer: Arc<dyn Authorizer>,
     /// Folder with one folder for each run.
     runs: PathBuf,
     book: Mutex<Book>,
+    examined: Mutex<check::Examined>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -88,20 +94,22 @@ struct Book {
     /// By id, which is also by time.
     runs: BTreeMap<String, watch::Sender<Run>>,
     under_way: Option<(String, Shutdown)>,
+    /// The pre-flight checks are being made without a run.
+    checking: bool,
 }
 
 impl RunDesk {
-    /// A desk over the folder `runs`, whose runs are measured at `home` and `authorizer` allows. Runs whose agent was killed are closed first.
+    /// A desk over the folder `runs`, whose runs are measured by `appliance`, or a lab in its place, and `authorizer` allows. Runs whose agent was killed are closed first.
     ///
     /// # Errors
     /// When the folder cannot be made or read.
     pub(crate) fn open(
         runs: PathBuf,
-        home: Arc<impl Home>,
+        appliance: Arc<impl Home>,
         authorizer: Arc<dyn Authorizer>,
     ) -> Result<Self, DeskError> {
         fs::create_dir_all(&runs).map_err(|error| DeskError::Keep { why: format!("{}: {error}", runs.display()) })?;
-        close::all_in(&runs, Path::new(""), &home.life());
+        close::all_in(&runs, Path::new(""), &appliance.life());
         let mut book = Book::default();
         for entry in fs::read_dir(&runs).into_iter().flatten().flatten() {
             // A lab has a link to the latest one beside them.
@@ -110,7 +118,9 @@ impl RunDesk {
                 book.runs.insert(run.id.clone(), watch::Sender::new(run));
             }
         }
-        Ok(Self { inner: Arc::new(Inner { home, authorizer, runs, book: Mutex::new(book) }) })
+        Ok(Self {
+            inner: Arc::new(Inner { appliance, authorizer, runs, book: Mutex::new(book), examined: Mutex::default() }),
+        })
     }
 
     /// Begins a run.
@@ -124,6 +134,9 @@ impl RunDesk {
         let mut book = self.inner.book();
         if let Some((id, _)) = &book.under_way {
             return Err(DeskError::UnderWay { id: id.clone() });
+        }
+        if book.checking {
+            return Err(DeskError::Checking);
         }
         let started = self.free_moment(&book);
         let id = id_of(started);
@@ -155,7 +168,7 @@ impl RunDesk {
             id: id.clone(),
             by,
             bypass,
-            topology: self.inner.home.topology().clone(),
+            topology: self.inner.appliance.topology().clone(),
             authorizer: Arc::clone(&self.inner.authorizer),
             since: Clocks::now(),
         };
@@ -254,7 +267,7 @@ impl Drop for End {
             }
         });
         self.inner.book().under_way = None;
-        self.inner.home.idle();
+        self.inner.appliance.idle();
     }
 }
 
@@ -274,9 +287,8 @@ async fn conduct(
             run.progress = Some(progress);
         });
     };
-    let terms = Terms { stop, life: inner.home.life(), sink: Sink::Tell(Box::new(tell)), applicant };
-    let logs = journal.dir().join("logs");
-    let up = async { inner.home.up(&plan, &logs).await.map(|up| (up, ())) };
+    let terms = Terms { stop, life: inner.appliance.life(), sink: Sink::Tell(Box::new(tell)), applicant };
+    let up = async { inner.appliance.up(&plan).await.map(|up| (up, ())) };
     let (measured, _) = measure(&plan, &mut journal, terms, up).await;
     let record = record_of(plan, measured, id.clone(), started);
     let kept = keep(journal, &record);

@@ -1,8 +1,6 @@
 //! What the desk of runs needs of where they are measured: an appliance's units ([`super::appliance`]), or a lab that has a dashboard
 //! ([`crate::lab_bench`]).
 
-use std::path::Path;
-
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tbi_bench::plan::Plan;
@@ -20,8 +18,8 @@ pub(crate) trait Home: Send + Sync + 'static {
     /// Ranges of the bench.
     fn topology(&self) -> &Topology;
 
-    /// Brings everything up for a plan and waits until it is ready. `logs` is the folder of the run's logs, for a place that keeps them there.
-    fn up<'a>(&'a self, plan: &'a Plan, logs: &'a Path) -> BoxFuture<'a, Result<Up, PlaceError>>;
+    /// Brings everything up for a plan and waits until it is ready.
+    fn up<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<Up, PlaceError>>;
 
     /// The run is over.
     fn idle(&self);
@@ -36,7 +34,7 @@ impl Home for Appliance {
         self.topology()
     }
 
-    fn up<'a>(&'a self, plan: &'a Plan, _logs: &'a Path) -> BoxFuture<'a, Result<Up, PlaceError>> {
+    fn up<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<Up, PlaceError>> {
         self.up(plan).boxed()
     }
 

@@ -114,13 +114,13 @@ impl Progress {
             blocks_done: self.done as u32,
             blocks: self.specs.len() as u32,
             elapsed_seconds: self.started.elapsed().as_secs(),
-            remaining_seconds: self.remaining().saturating_sub(self.into_block()).as_secs(),
+            remaining_seconds: self.remaining().saturating_sub(self.spent_on_block()).as_secs(),
             last_block: self.last_block.clone(),
         }
     }
 
     /// Time spent on the block under way, as far as it was expected.
-    fn into_block(&self) -> Duration {
+    fn spent_on_block(&self) -> Duration {
         let expected = self.expected.get(self.done).copied().unwrap_or_default();
         self.since.elapsed().min(expected)
     }

@@ -3,6 +3,7 @@
 //! | method and path | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`PersonasStatus`] |
+//! | `GET /v1/certificates` | list of [`SiteCertificate`], one for each site |
 //! | `GET /v1/ca.pem` | persona CA certificate |
 //!
 //! They start with `tbi-personas --config FILE --socket PATH`, FILE being a [`PersonasConfig`] in JSON.
@@ -80,6 +81,25 @@ pub struct PersonasStatus {
     pub sni_mismatches: u64,
     /// Requests answered since start.
     pub requests: u64,
+}
+
+/// Certificate that one site shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+pub struct SiteCertificate {
+    /// Persona id.
+    pub persona: String,
+    /// Subject, as in the certificate (RFC 4514).
+    pub subject: String,
+    /// Issuer, as in the certificate.
+    pub issuer: String,
+    /// Key type.
+    pub key: KeyKind,
+    /// Valid from, Unix seconds.
+    pub not_before: i64,
+    /// Valid until, Unix seconds.
+    pub not_after: i64,
+    /// SHA-256 of its DER, lower-case hex.
+    pub sha256: String,
 }
 
 /// What a persona saw of one connection; answer to `GET /saw` on it.

@@ -172,6 +172,15 @@ impl UnixClient {
         self.json(Method::POST, path, self.encode(path, body)?).await
     }
 
+    /// `POST` of a text as it is, with a JSON answer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn post_text<T: DeserializeOwned>(&self, path: &str, text: &str) -> Result<T, ClientError> {
+        let plain = self.clone().with_field(header::CONTENT_TYPE, "text/plain; charset=utf-8");
+        plain.json(Method::POST, path, Bytes::copy_from_slice(text.as_bytes())).await
+    }
+
     /// `DELETE`; the answer's body is not looked at.
     ///
     /// # Errors
@@ -263,7 +272,7 @@ impl UnixClient {
 
     async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, ClientError> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
-        if !body.is_empty() {
+        if !body.is_empty() && !self.fields.contains_key(header::CONTENT_TYPE) {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         if let Some(id) = &self.correlation {

@@ -53,15 +53,11 @@ fn lab_routes_and_decrypts_every_protocol_over_both_families() {
         all_protocols(&world, EndToEnd, EndToEnd).await;
         let identity: Identity = world.dut.client.get_json("/v1/identity").await.unwrap();
         assert_eq!(identity.ca_sha256.len(), 64);
-        assert!(
-            world
-                .dut
-                .client
-                .get_text("/metrics")
-                .await
-                .unwrap()
-                .contains("tbi_dut_decrypted_total{protocol=\"quic\"} 4")
-        );
+        let metrics = world.dut.client.get_text("/metrics").await.unwrap();
+        assert!(metrics.contains("tbi_dut_decrypted_total{protocol=\"quic\"} 4"));
+        let document = include_str!("../../../../docs/metrics.md");
+        let found = tbi_daemon::exposition::differences(document, &["practice-dut", "every"], &metrics, &[]);
+        assert!(found.is_empty(), "{found:#?}");
     });
 }
 

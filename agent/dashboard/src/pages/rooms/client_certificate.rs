@@ -28,7 +28,8 @@ struct ClientPage {
     frame: Frame,
     token: String,
     account: String,
-    label: String,
+    /// In templates `label` is a word of the macros.
+    purpose: String,
     pem: String,
     account_error: Option<String>,
     label_error: Option<String>,
@@ -75,7 +76,7 @@ async fn page_of(visit: &Visit) -> ClientPage {
         frame: visit.frame("client-certificate-title", &visit.agent.status().await),
         token: visit.token().to_owned(),
         account: String::new(),
-        label: String::new(),
+        purpose: String::new(),
         pem: String::new(),
         account_error: None,
         label_error: None,
@@ -97,7 +98,7 @@ pub(super) async fn enter(State(pages): State<Arc<Pages>>, form: SignedForm) -> 
     let look = &visit.look;
     let say = |id: &str| Some(look.say(id).into_owned());
     fields.text("account").trim().clone_into(&mut shown.account);
-    fields.text("label").trim().clone_into(&mut shown.label);
+    fields.text("label").trim().clone_into(&mut shown.purpose);
     let pem = fields.text("pem");
     if !has_key(pem) {
         pem.clone_into(&mut shown.pem);
@@ -106,7 +107,7 @@ pub(super) async fn enter(State(pages): State<Arc<Pages>>, form: SignedForm) -> 
     if account.is_err() {
         shown.account_error = say("token-no-account");
     }
-    if shown.label.is_empty() {
+    if shown.purpose.is_empty() {
         shown.label_error = say("field-missing");
     }
     let print = fingerprint(pem);
@@ -118,7 +119,7 @@ pub(super) async fn enter(State(pages): State<Arc<Pages>>, form: SignedForm) -> 
     let (Ok(account), Ok(fingerprint), None) = (account, print, &shown.label_error) else {
         return Ok(unprocessable(&shown));
     };
-    let order = NewCertificate { fingerprint, account, label: shown.label.clone() };
+    let order = NewCertificate { fingerprint, account, label: shown.purpose.clone() };
     let Err(fault) = page::create_certificate(&pages.access, visit.who.clone(), order).await else {
         return Ok(see_other("/certificates"));
     };

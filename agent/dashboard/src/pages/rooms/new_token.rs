@@ -36,7 +36,8 @@ struct NewTokenPage {
     token: String,
     may_choose_account: bool,
     account: String,
-    label: String,
+    /// In templates `label` is a word of the macros.
+    purpose: String,
     expires: String,
     scopes: Vec<Offered>,
     account_error: Option<String>,
@@ -82,7 +83,7 @@ async fn page_of(pages: &Pages, visit: &Visit, given: Option<&Fields>) -> NewTok
         token: visit.token().to_owned(),
         may_choose_account: visit.who.role == Role::Administrator,
         account: text("account", own),
-        label: text("label", String::new()),
+        purpose: text("label", String::new()),
         expires: text("expires", visit.look.zone.day(usual)),
         scopes: offered(&visit.look, visit.who.role, chosen),
         account_error: None,
@@ -110,7 +111,7 @@ pub(super) async fn make(State(pages): State<Arc<Pages>>, form: SignedForm) -> S
     let say = |id: &str| Some(visit.look.say(id).into_owned());
     let scopes: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| fields.text(&field_of(*scope)) == "yes").collect();
     let expires = visit.look.zone.moment(&shown.expires);
-    if shown.label.is_empty() {
+    if shown.purpose.is_empty() {
         shown.label_error = say("field-missing");
     }
     if scopes.is_empty() {
@@ -124,7 +125,7 @@ pub(super) async fn make(State(pages): State<Arc<Pages>>, form: SignedForm) -> S
         return Ok(unprocessable(&shown));
     }
     let account = Some(shown.account.clone()).filter(|name| shown.may_choose_account && !name.is_empty());
-    let order = TokenOrder { account, label: shown.label.clone(), scopes, expires };
+    let order = TokenOrder { account, label: shown.purpose.clone(), scopes, expires };
     let fault = match page::create_token(&pages.access, visit.who.clone(), order).await {
         Ok(made) => return Ok(html(&made_page(&visit, made).await)),
         Err(fault) => fault,

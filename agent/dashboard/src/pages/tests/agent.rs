@@ -41,11 +41,13 @@ pub(super) struct Told {
     pub(super) verification: Verification,
     /// What it says of the setup.
     pub(super) setup: super::setup::agent::Shared,
+    pub(super) rooms: super::rooms::agent::Rooms,
+    pub(super) bench: super::bench::Told,
     /// Path with query, and the fields that say who asks.
     pub(super) asked: Vec<(String, HeaderMap)>,
 }
 
-type Shared = Arc<Mutex<Told>>;
+pub(super) type Shared = Arc<Mutex<Told>>;
 
 pub(super) struct TestAgent {
     pub(super) socket: PathBuf,
@@ -54,7 +56,7 @@ pub(super) struct TestAgent {
     serving: JoinHandle<()>,
 }
 
-fn locked(told: &Shared) -> std::sync::MutexGuard<'_, Told> {
+pub(super) fn locked(told: &Shared) -> std::sync::MutexGuard<'_, Told> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -185,6 +187,8 @@ fn router(told: Shared) -> Router {
             "/v1/audit/verification",
             get(|State(told): State<Shared>| async move { Json(locked(&told).verification.clone()) }),
         )
+        .merge(super::rooms::agent::routes())
+        .merge(super::bench::routes())
         .layer(from_fn_with_state(Arc::clone(&told), note))
         .with_state(Arc::clone(&told))
         .merge(super::setup::agent::router(Arc::clone(&locked(&told).setup)))
@@ -289,6 +293,8 @@ fn told() -> Told {
         entries: Vec::new(),
         verification: Verification { intact: true, entries: 0, sentence: String::new() },
         setup: super::setup::agent::told(),
+        rooms: super::rooms::agent::rooms(),
+        bench: super::bench::Told::default(),
         asked: Vec::new(),
     }
 }

@@ -111,7 +111,7 @@ async fn assets_are_kept_for_good_and_a_page_of_another_version_is_told() {
     let mut whole = login.body.len();
     for asset in super::super::assets::ASSETS {
         let path = super::super::assets::path(asset.name);
-        let everywhere = ["style.css", "mark.svg"].contains(&asset.name);
+        let everywhere = ["style.css", "mark.svg", "app.js"].contains(&asset.name);
         assert_eq!(login.body.contains(&path), everywhere, "{path}");
         let page = browser.get(&stand, &path).await.is(200);
         assert_eq!(page.header("cache-control"), "public, max-age=31536000, immutable");

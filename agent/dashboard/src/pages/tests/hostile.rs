@@ -28,7 +28,7 @@ pub(super) fn harmless(page: &Page) {
 
 /// The same, and it was shown.
 #[track_caller]
-fn shown(page: &Page) {
+pub(super) fn shown(page: &Page) {
     harmless(page);
     assert!(page.body.contains("&#60;script&#62;alert(1)"), "it is not shown at all: {}", page.body);
 }

@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod agent;
+mod bench;
 mod entering;
 mod forms;
 mod frames;
 mod hostile;
+mod live;
 mod management;
 mod markup;
+mod observability;
 mod rooms;
 mod setup;
 mod views;

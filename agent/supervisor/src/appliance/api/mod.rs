@@ -1,6 +1,7 @@
 //! The agent's API over HTTP: the paths of `tbi_api`, each a few lines around [`Appliance`]. Decides nothing but which status an error has.
 
 mod audit;
+mod bench;
 mod device;
 mod document;
 mod exports;
@@ -64,6 +65,13 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/isp/root", put(isp::import_root).delete(isp::remove_root).layer(DefaultBodyLimit::disable()))
         .route("/v1/isp/config.boot", get(isp::config_boot))
         .route("/v1/isp/config.boot/check", post(isp::check_config_boot))
+        .route("/v1/preflight", get(bench::preflight).post(bench::start_preflight))
+        .route("/v1/personas", get(bench::personas))
+        .route("/v1/personas/ca.pem", get(bench::persona_ca))
+        .route("/v1/dut", get(bench::dut))
+        .route("/v1/evidence", get(bench::evidence))
+        .route("/v1/links", get(bench::links))
+        .route("/v1/history", get(bench::history))
         .route("/v1/runs", get(runs::runs).post(runs::start_run))
         .route("/v1/runs/compare", get(runs::compare_runs))
         .route("/v1/runs/{id}", get(runs::run).delete(runs::stop_run))
@@ -125,6 +133,14 @@ pub(crate) fn router(shared: Shared) -> Router {
         isp::remove_root,
         isp::config_boot,
         isp::check_config_boot,
+        bench::preflight,
+        bench::start_preflight,
+        bench::personas,
+        bench::persona_ca,
+        bench::dut,
+        bench::evidence,
+        bench::links,
+        bench::history,
         runs::runs,
         runs::compare_runs,
         runs::start_run,

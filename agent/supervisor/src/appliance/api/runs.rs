@@ -79,6 +79,7 @@ pub(super) async fn start_run(
     started.map(|run| (StatusCode::ACCEPTED, Json(run))).map_err(|error| {
         let (status, code) = match &error {
             RunRefused::UnderWay { .. } => (StatusCode::CONFLICT, "run-under-way"),
+            RunRefused::Checking => (StatusCode::CONFLICT, "checks-under-way"),
             RunRefused::Plan(_) => (StatusCode::UNPROCESSABLE_ENTITY, "plan-refused"),
             RunRefused::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, "cannot-measure"),
         };
@@ -114,7 +115,7 @@ pub(super) async fn stop_run(
     Ok((StatusCode::ACCEPTED, Extension(detail), Json(run)).into_response())
 }
 
-/// How a run goes: `progress` events, numbered, and `bye` at its end. `Last-Event-ID` continues the numbering.
+/// How a run goes: `progress` events, numbered, one for each trial, `pulse` when there is none for five seconds, and `bye` at its end. `Last-Event-ID` continues the numbering.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(("id" = String, Path)), responses(
     (status = 200, description = "Server-sent events", body = Progress, content_type = "text/event-stream"),
     (status = 404, body = Problem),
@@ -126,7 +127,7 @@ pub(super) async fn run_events(
 ) -> Answer<Response> {
     known(&shared, &id)?;
     let first = events::first_id(headers.get("last-event-id"));
-    let progress = events::progress(shared.appliance.runs().watch(&id));
+    let progress = events::progress(shared.appliance.runs().watch(&id), events::PULSE);
     Ok(tbi_daemon::sse(first, progress, shared.shutdown.clone()))
 }
 
