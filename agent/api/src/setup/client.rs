@@ -153,6 +153,6 @@ impl AgentClient {
     /// # Errors
     /// [`ClientError`], code `personas-silent` while the personas are not up.
     pub async fn persona_ca(&self) -> Result<String, ClientError> {
-        self.socket.get_text("/v1/authorities/persona").await
+        self.socket.get_text("/v1/personas/ca.pem").await
     }
 }
