@@ -67,7 +67,6 @@
 //! | `GET /v1/device/authorities` | | list of [`device::Authority`] |
 //! | `POST /v1/device/authorities` | [`device::Bundle`] | list of [`device::Authority`]; 422 with the sentence |
 //! | `DELETE /v1/device/authorities/{sha256}` | | 204 |
-//! | `GET /v1/authorities/persona` | | the persona CA, as PEM; 503 while the personas are not up |
 //! | `POST /v1/power` | [`power::Order`] | 202 [`power::Order`]; 503 when the system refuses |
 //!
 //! Every change takes `?reason=…` ([`reason::Reason`]), which is kept in its audit entry.

@@ -151,8 +151,8 @@ impl AgentClient {
     /// Certificate of the authority that signs for the personas, as PEM.
     ///
     /// # Errors
-    /// [`ClientError`], code `persona-ca-unknown` while the personas are not up.
+    /// [`ClientError`], code `personas-silent` while the personas are not up.
     pub async fn persona_ca(&self) -> Result<String, ClientError> {
-        self.socket.get_text("/v1/authorities/persona").await
+        self.socket.get_text("/v1/personas/ca.pem").await
     }
 }

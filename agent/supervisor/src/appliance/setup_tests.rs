@@ -222,8 +222,8 @@ async fn authorities_of_the_device_come_in_once_and_go_again() {
         assert_eq!(code(&agent.remove_authority(&known[0].sha256).await.unwrap_err()), "no-such-authority");
         assert_eq!(agent.authorities().await.unwrap(), []);
         // A box whose personas are not up, without a trunk.
-        let unknown = socket.get_text("/v1/authorities/persona").await.unwrap_err();
-        assert_eq!(code(&unknown), "persona-ca-unknown");
+        let unknown = socket.get_text("/v1/personas/ca.pem").await.unwrap_err();
+        assert_eq!(code(&unknown), "personas-silent");
         let trunk = agent.check_trunk().await.unwrap();
         assert_eq!((trunk.mac, trunk.findings[0].verdict), (None, FindingVerdict::NotChecked));
         let time = agent.time().await.unwrap();

@@ -28,7 +28,7 @@ pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
             view.code(look.say("setup-persona-ca"), fingerprint(&pem));
             view.links.push((PERSONA_CA.to_owned(), look.say("setup-persona-ca-download").into_owned()));
         }
-        Err(_not_up) => view.fact(look.say("setup-persona-ca"), look.say("setup-persona-ca-unknown")),
+        Err(_not_up) => view.fact(look.say("setup-persona-ca"), look.say("setup-personas-silent")),
     }
     match known {
         Ok(known) if known.is_empty() => view.fact(look.say("setup-device-ca"), look.say("setup-device-ca-none")),
@@ -112,6 +112,6 @@ pub(super) async fn persona_ca(State(_pages): State<Arc<Pages>>, visit: Visit) -
             ];
             Ok((headers, pem).into_response())
         }
-        Err(error) => Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "persona-ca-unknown", error.to_string())),
+        Err(error) => Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "personas-silent", error.to_string())),
     }
 }

@@ -191,7 +191,7 @@ fn router(told: Shared) -> Router {
         .merge(super::bench::routes())
         .layer(from_fn_with_state(Arc::clone(&told), note))
         .with_state(Arc::clone(&told))
-        .merge(super::setup::agent::router(Arc::clone(&locked(&told).setup)))
+        .layer(from_fn_with_state(super::setup::agent::Agent::of(&locked(&told).setup), super::setup::agent::first))
 }
 
 pub(super) fn run(id: &str, name: &str, state: RunState) -> Run {

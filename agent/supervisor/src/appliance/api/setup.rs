@@ -1,9 +1,8 @@
 //! The first-boot wizard and what it looks at: one handler for each path.
 
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tbi_api::setup::{Locale, Mark, Setup, TimeReport, TrunkCheck};
 use tbi_bench::control::Problem;
@@ -77,22 +76,6 @@ pub(super) async fn time(State(shared): State<Shared>) -> Json<TimeReport> {
 #[utoipa::path(get, path = "/v1/trunk/check", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = TrunkCheck)))]
 pub(super) async fn check_trunk(State(shared): State<Shared>) -> Json<TrunkCheck> {
     Json(shared.appliance.check_trunk().await)
-}
-
-/// Certificate of the authority that signs for the personas, for the device to trust.
-#[utoipa::path(get, path = "/v1/authorities/persona", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses(
-    (status = 200, description = "PEM", body = String, content_type = "application/x-pem-file"),
-    (status = 503, description = "The personas are not up", body = Problem),
-))]
-pub(super) async fn persona_ca(State(shared): State<Shared>) -> Answer<Response> {
-    let unknown = |error| {
-        let sentence = format!(
-            "the persona CA is not known, because the personas do not give it ({error}); try again when they are up"
-        );
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "persona-ca-unknown", sentence)
-    };
-    let pem = shared.appliance.persona_ca().await.map_err(unknown)?;
-    Ok(([(header::CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
 }
 
 fn refused(error: SetupError) -> ApiError {

@@ -1,12 +1,11 @@
-//! What the wizard looks at: the clock, the card towards the device, the persona CA. Judged by [`super::super::setup`].
+//! What the wizard looks at: the clock, the card towards the device. Judged by [`super::super::setup`].
 
 use jiff::Timestamp;
 use tbi_api::setup::{TimeReport, TrunkCheck};
-use tbi_daemon::{ClientError, UnixClient};
 
 use super::super::observe::Clock;
 use super::super::setup::{clock, trunk};
-use super::{Appliance, PATIENCE};
+use super::Appliance;
 
 impl Appliance {
     /// The clock and what it is set by.
@@ -35,14 +34,5 @@ impl Appliance {
             frames: nic.and_then(|nic| counted(&nic.name, "rx").zip(counted(&nic.name, "tx"))),
             network: seen.observed.network.as_ref(),
         })
-    }
-
-    /// Certificate of the authority that signs for the personas, as they give it.
-    ///
-    /// # Errors
-    /// Why it cannot be had.
-    pub(crate) async fn persona_ca(&self) -> Result<String, ClientError> {
-        let personas = UnixClient::new(self.place.run.join("personas.sock")).with_timeout(PATIENCE);
-        personas.get_text("/v1/ca.pem").await
     }
 }

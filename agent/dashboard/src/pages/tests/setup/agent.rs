@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use http::{Method, StatusCode, Uri};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tbi_api::device::{Authority, Bundle, Change as DeviceChange, Device, Fact, Kind, Standing};
 use tbi_api::hardware::Nic;
@@ -33,6 +36,8 @@ const STEPS: [&str; 11] = [
 
 /// What it says and keeps.
 pub(in super::super) struct Told {
+    /// The test is about the setup.
+    pub(super) is_asked: bool,
     pub(super) marks: BTreeMap<String, Mark>,
     pub(super) finished: Option<String>,
     pub(super) locale: Locale,
@@ -117,6 +122,7 @@ pub(in super::super) fn told() -> Shared {
         evidence: "no adapter".to_owned(),
     };
     Arc::new(Mutex::new(Told {
+        is_asked: false,
         marks: BTreeMap::new(),
         finished: None,
         locale: Locale::default(),
@@ -139,8 +145,40 @@ pub(in super::super) fn told() -> Shared {
     }))
 }
 
-/// Its paths; those of a test that says nothing of the setup answer all the same.
-pub(in super::super) fn router(told: Shared) -> Router {
+/// Answers for the setup, where a test is about it; other tests have answers of their own at some of its paths.
+#[derive(Clone)]
+pub(in super::super) struct Agent {
+    told: Shared,
+    router: TowerToHyperService<Router>,
+}
+
+impl Agent {
+    pub(in super::super) fn of(told: &Shared) -> Self {
+        Self { told: Arc::clone(told), router: TowerToHyperService::new(router(Arc::clone(told))) }
+    }
+}
+
+/// See [`Agent`].
+pub(in super::super) async fn first(State(agent): State<Agent>, request: Request, next: Next) -> Response {
+    const OWN: [&str; 8] = [
+        "/v1/setup",
+        "/v1/locale",
+        "/v1/settings",
+        "/v1/device",
+        "/v1/personas/ca.pem",
+        "/v1/hardware",
+        "/v1/time",
+        "/v1/trunk",
+    ];
+    let is_own = OWN.iter().any(|path| request.uri().path().starts_with(path));
+    if !(is_own && locked(&agent.told).is_asked) {
+        return next.run(request).await;
+    }
+    let Ok(response) = agent.router.call(request).await;
+    response
+}
+
+fn router(told: Shared) -> Router {
     Router::new()
         .route("/v1/setup", get(|State(told): State<Shared>| async move { Json(locked(&told).setup()) }))
         .route("/v1/setup/steps/{step}", put(mark))
@@ -169,7 +207,7 @@ pub(in super::super) fn router(told: Shared) -> Router {
             get(|State(told): State<Shared>| async move { Json(locked(&told).authorities.clone()) }).post(bring),
         )
         .route("/v1/device/authorities/{sha256}", delete(forget))
-        .route("/v1/authorities/persona", get(persona_ca))
+        .route("/v1/personas/ca.pem", get(persona_ca))
         .route("/v1/hardware", get(hardware))
         .route("/v1/time", get(time))
         .route("/v1/trunk/check", get(check))
@@ -290,7 +328,7 @@ async fn forget(State(told): State<Shared>, Path(sha256): Path<String>) -> Respo
 async fn persona_ca(State(told): State<Shared>) -> Response {
     match locked(&told).persona_ca.clone() {
         Some(pem) => pem.into_response(),
-        None => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "persona-ca-unknown", "not up").into_response(),
+        None => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "personas-silent", "not up").into_response(),
     }
 }
 

@@ -24,7 +24,7 @@ const DEVICE: [(&str, &str); 5] = [
 
 #[tokio::test]
 async fn wrong_empty_huge_and_hostile_input_is_answered_at_its_field_and_not_lost() {
-    let stand = Stand::start().await;
+    let stand = Stand::for_the_setup(Stand::start().await);
     stand.shows_its_certificate();
     stand.setup(|told| {
         let refused = |code, sentence: &str| (StatusCode::UNPROCESSABLE_ENTITY, code, sentence.to_owned());
@@ -101,9 +101,13 @@ async fn wrong_empty_huge_and_hostile_input_is_answered_at_its_field_and_not_los
                 harmless(&anna.post(&stand, path, &all(&token, &[("action", action)])).await.is(422));
             }
         }
-        anna.post(&stand, "/setup/time", &all(&token, &[("action", "keep"), ("servers", &"a".repeat(20_000))]))
-            .await
-            .is(413);
+        anna.post(
+            &stand,
+            "/setup/time",
+            &all(&token, &[("action", "keep"), ("servers", &"a".repeat(crate::pages::form::LIMIT))]),
+        )
+        .await
+        .is(413);
     }
     stand.setup(|told| {
         assert_eq!((told.settings.version, told.change.as_ref().map(|_| ()), told.marks.len()), (3, None, 0));
@@ -113,7 +117,7 @@ async fn wrong_empty_huge_and_hostile_input_is_answered_at_its_field_and_not_los
 
 #[tokio::test]
 async fn a_form_of_the_setup_without_the_token_of_its_session_changes_nothing() {
-    let stand = Stand::start().await;
+    let stand = Stand::for_the_setup(Stand::start().await);
     let (mut anna, _token) = proven(&stand).await;
     for path in PATHS {
         anna.post(&stand, path, &[("action", "done")]).await.is(403);
@@ -125,7 +129,7 @@ async fn a_form_of_the_setup_without_the_token_of_its_session_changes_nothing() 
 
 #[tokio::test]
 async fn what_the_agent_refuses_is_said_with_its_reason() {
-    let stand = Stand::start().await;
+    let stand = Stand::for_the_setup(Stand::start().await);
     let (mut anna, token) = proven(&stand).await;
     let refuse = |what: &str, status: u16, code, sentence: &str| {
         let refusal = (StatusCode::from_u16(status).unwrap(), code, sentence.to_owned());
@@ -154,7 +158,7 @@ async fn what_the_agent_refuses_is_said_with_its_reason() {
 
 #[tokio::test]
 async fn a_certificate_of_the_device_is_removed_by_its_own_button_only() {
-    let stand = Stand::start().await;
+    let stand = Stand::for_the_setup(Stand::start().await);
     let (mut anna, token) = proven(&stand).await;
     let path = "/setup/authorities";
     anna.post(&stand, path, &all(&token, &[("action", "keep"), ("pem", "-----BEGIN")])).await.leads_to(path);
@@ -177,7 +181,7 @@ async fn a_certificate_of_the_device_is_removed_by_its_own_button_only() {
 
 #[tokio::test]
 async fn hostile_words_of_the_agent_stay_words_in_the_setup() {
-    let stand = Stand::start().await;
+    let stand = Stand::for_the_setup(Stand::start().await);
     stand.shows_its_certificate();
     stand.agent.change(|told| {
         told.status.host_name = HOSTILE.to_owned();
@@ -212,7 +216,7 @@ async fn hostile_words_of_the_agent_stay_words_in_the_setup() {
 
 #[tokio::test]
 async fn an_agent_that_is_down_leaves_the_pages_standing_and_nothing_typed_is_lost() {
-    let mut stand = Stand::start().await;
+    let mut stand = Stand::for_the_setup(Stand::start().await);
     let (mut anna, token) = proven(&stand).await;
     stand.agent.stop().await;
     for language in ["en", "pt-BR"] {

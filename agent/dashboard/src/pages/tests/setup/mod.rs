@@ -27,6 +27,11 @@ const PATHS: [&str; 11] = [
 ];
 
 impl Stand {
+    fn for_the_setup(self) -> Self {
+        self.setup(|told| told.is_asked = true);
+        self
+    }
+
     fn setup(&self, change: impl FnOnce(&mut Told)) {
         let told = self.agent.told.lock().unwrap().setup.clone();
         change(&mut told.lock().unwrap());
@@ -75,7 +80,7 @@ const MANAGEMENT: [(&str, &str); 7] = [
 
 #[tokio::test]
 async fn whoever_claims_the_box_lands_in_the_setup_and_it_goes_on_where_it_was() {
-    let stand = Stand::unclaimed().await;
+    let stand = Stand::for_the_setup(Stand::unclaimed().await);
     let mut browser = Browser::default();
     let fields = [("claim_code", CLAIM_CODE), ("account", "anna"), ("password", PASSWORD), ("again", PASSWORD)];
     browser.post(&stand, "/welcome", &fields).await.leads_to("/setup");
@@ -93,7 +98,7 @@ async fn whoever_claims_the_box_lands_in_the_setup_and_it_goes_on_where_it_was()
 
 #[tokio::test]
 async fn only_administrators_set_up_and_are_told_that_it_is_not_finished() {
-    let stand = Stand::start().await;
+    let stand = Stand::for_the_setup(Stand::start().await);
     for name in ["olaf", "vera", "aura"] {
         let mut browser = Browser::log_in(&stand, name).await;
         browser.get(&stand, "/").await.is(200).has_not("/setup");
@@ -114,7 +119,7 @@ async fn only_administrators_set_up_and_are_told_that_it_is_not_finished() {
 #[tokio::test]
 async fn the_whole_setup_is_walked_in_both_languages() {
     for language in ["en", "pt-BR"] {
-        let stand = Stand::start().await;
+        let stand = Stand::for_the_setup(Stand::start().await);
         stand.shows_its_certificate();
         let (mut anna, token) = proven(&stand).await;
         anna.language = language;
@@ -189,7 +194,7 @@ async fn the_whole_setup_is_walked_in_both_languages() {
 
 #[tokio::test]
 async fn a_network_on_trial_says_where_to_go_and_what_happens_if_nothing_is_pressed() {
-    let stand = Stand::start().await;
+    let stand = Stand::for_the_setup(Stand::start().await);
     let (mut anna, token) = proven(&stand).await;
     let page = anna.post(&stand, "/setup/management", &all(&token, &MANAGEMENT)).await.is(200);
     super::markup::well_made("/setup/management", &page);
@@ -221,7 +226,7 @@ async fn a_network_on_trial_says_where_to_go_and_what_happens_if_nothing_is_pres
 
 #[tokio::test]
 async fn language_and_zone_of_the_box_are_those_of_readers_who_chose_none() {
-    let stand = Stand::start().await;
+    let stand = Stand::for_the_setup(Stand::start().await);
     let mut nobody = Browser { language: "en", ..Browser::default() };
     nobody.get(&stand, "/login").await.has("<html lang=\"en\">");
     let (mut anna, token) = proven(&stand).await;
