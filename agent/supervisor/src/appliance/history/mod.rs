@@ -6,6 +6,9 @@
 //! | [`ring`] | the file: a fixed number of records of a fixed size, each with its own checksum |
 //! | [`fold`] | samples into steps |
 //!
+//! It is not in the database: forty thousand rows that nobody would miss would be in each of its daily backups, a damaged one of them would be a
+//! damaged database, and a file that is overwritten in place needs no clearing up.
+//!
 //! Invariants: the file never grows; a record that a power cut tore is one record lost; the place of a record comes from its number and
 //! never from the clock, so that a clock that jumps orders nothing anew; rates come from the monotonic clock. It judges nothing.
 
