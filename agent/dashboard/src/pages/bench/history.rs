@@ -74,7 +74,7 @@ const CHARTS: [(&str, &str, f64, &[usize]); 4] = [
     ("history-links", "Mbit/s", 0.0, &[3, 4, 5, 6]),
 ];
 
-fn drawn(told: History, every: i64, look: &Look) -> Drawn {
+fn drawn(told: History, every: i64, now: i64, look: &Look) -> Drawn {
     let running: Vec<bool> = told.steps.iter().map(|step| step.run_minutes > 0).collect();
     let step_seconds = i64::try_from(told.step).unwrap_or(i64::MAX).max(1);
     let end = told.from + step_seconds * i64::try_from(told.steps.len()).unwrap_or(0);
@@ -134,7 +134,8 @@ fn drawn(told: History, every: i64, look: &Look) -> Drawn {
             .collect(),
     };
     let sampled: u64 = told.steps.iter().map(|step| u64::from(step.samples).min(told.step / history::EVERY)).sum();
-    let whole = told.steps.len() as u64 * told.step / history::EVERY;
+    // The last step is not over, and what is to come is not missing.
+    let whole = u64::try_from(end.min(now) - told.from).unwrap_or(0) / history::EVERY;
     Drawn {
         charts: CHARTS.iter().filter_map(chart).collect(),
         rows: told.steps.iter().enumerate().map(row).rev().collect(),
@@ -178,7 +179,7 @@ pub(in crate::pages) async fn show(State(_pages): State<Arc<Pages>>, visit: Visi
         frame,
         spans: SPANS.map(choice).into(),
         span_error: found.is_none().then(|| look.say("history-span-wrong").into_owned()),
-        drawn: told.ok().map(|told| drawn(told, every, &look)),
+        drawn: told.ok().map(|told| drawn(told, every, now, &look)),
         width: chart::WIDTH,
         height: chart::HEIGHT,
         look,
@@ -197,7 +198,7 @@ mod tests {
         let sampled = Step { samples: 15, run_minutes: 3, cpu_percent: spread(25.0), ..Step::default() };
         let steps = vec![sampled.clone(), Step::default(), sampled];
         let told = History { from: 1_800_000_000, step: 900, steps, sentence: String::new() };
-        let shown = drawn(told, 4 * 3600, &look);
+        let shown = drawn(told, 4 * 3600, 1_800_002_700 + 60, &look);
         assert_eq!(shown.charts.len(), 1, "what no sensor tells is not drawn");
         assert_eq!(shown.charts[0].curves[0].path.matches('M').count(), 2);
         assert_eq!(shown.charts[0].bands.len(), 2);

@@ -38,8 +38,11 @@ struct ObservabilityPage {
     rows: Vec<Row>,
 }
 
-/// Panels: title, unit of Grafana, queries with their legends. `$box` is the box that is looked at.
-const PANELS: [(&str, &str, &[(&str, &str)]); 8] = [
+/// Title, unit of Grafana, queries with their legends.
+type Panel = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// `$box` is the box that is looked at.
+const PANELS: [Panel; 8] = [
     ("Runs under way", "short", &[("tbi_agent_runs_under_way{instance=~\"$box\"}", "{{instance}}")]),
     ("Daemons ready", "short", &[("tbi_door_daemon_healthy{instance=~\"$box\"}", "{{instance}} {{to}}")]),
     (
@@ -103,7 +106,7 @@ const BOXES: &str = "label_values(tbi_ready, instance)";
 
 fn dashboard() -> Value {
     let source = json!({"type": "prometheus", "uid": "${source}"});
-    let panel = |(place, (title, unit, queries)): (usize, &(&str, &str, &[(&str, &str)]))| {
+    let panel = |(place, (title, unit, queries)): (usize, &Panel)| {
         let targets: Vec<Value> = queries
             .iter()
             .zip('A'..)

@@ -119,7 +119,7 @@ impl Default for Told {
                 limited: vec!["h2 1 kB throughput: bench-limited".to_owned()],
             },
             history: History {
-                from: 1_800_000_000,
+                from: 1_700_000_000,
                 step: 900,
                 steps: vec![step.clone(), Step::default(), step],
                 sentence: String::new(),

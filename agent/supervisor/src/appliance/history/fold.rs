@@ -91,11 +91,21 @@ struct Sums {
     values: [Sum; 7],
 }
 
-/// The steps of `window`.
-pub(crate) fn fold(samples: &[Sample], window: Window) -> Vec<Step> {
-    let mut sums = vec![Sums::default(); window.steps];
-    for sample in samples {
-        let Some(into) = window.place(sample.at).and_then(|place| sums.get_mut(place)) else { continue };
+/// The steps of a window, as samples come.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    window: Window,
+    sums: Vec<Sums>,
+}
+
+impl Steps {
+    pub(crate) fn of(window: Window) -> Self {
+        Self { window, sums: vec![Sums::default(); window.steps] }
+    }
+
+    /// Puts a sample where it belongs, if that is in the window.
+    pub(crate) fn add(&mut self, sample: &Sample) {
+        let Some(into) = self.window.place(sample.at).and_then(|place| self.sums.get_mut(place)) else { return };
         into.samples += 1;
         into.run_minutes += u32::from(sample.run);
         let values = [
@@ -111,22 +121,26 @@ pub(crate) fn fold(samples: &[Sample], window: Window) -> Vec<Step> {
             sum.add(value);
         }
     }
-    let longest = u32::try_from(window.step / EVERY).unwrap_or(u32::MAX);
-    let step = |sums: Sums| {
-        let [cpu, memory, temperature, management_rx, management_tx, trunk_rx, trunk_tx] = sums.values.map(Sum::spread);
-        Step {
-            samples: sums.samples,
-            run_minutes: sums.run_minutes.min(longest),
-            cpu_percent: cpu,
-            memory_bytes: memory,
-            temperature_celsius: temperature,
-            management_rx,
-            management_tx,
-            trunk_rx,
-            trunk_tx,
-        }
-    };
-    sums.into_iter().map(step).collect()
+
+    pub(crate) fn done(self) -> Vec<Step> {
+        let longest = u32::try_from(self.window.step / EVERY).unwrap_or(u32::MAX);
+        let step = |sums: Sums| {
+            let [cpu, memory, temperature, management_rx, management_tx, trunk_rx, trunk_tx] =
+                sums.values.map(Sum::spread);
+            Step {
+                samples: sums.samples,
+                run_minutes: sums.run_minutes.min(longest),
+                cpu_percent: cpu,
+                memory_bytes: memory,
+                temperature_celsius: temperature,
+                management_rx,
+                management_tx,
+                trunk_rx,
+                trunk_tx,
+            }
+        };
+        self.sums.into_iter().map(step).collect()
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +156,12 @@ mod tests {
 
     fn asked(from: i64, to: i64, step: Option<u64>) -> Asked {
         Asked { from: Some(at(from)), to: Some(at(to)), step }
+    }
+
+    fn fold(samples: &[Sample], window: Window) -> Vec<Step> {
+        let mut steps = Steps::of(window);
+        samples.iter().for_each(|sample| steps.add(sample));
+        steps.done()
     }
 
     fn sample(second: i64, cpu: f32, run: bool) -> Sample {

@@ -6,6 +6,9 @@
 //! | [`ring`] | the file: a fixed number of records of a fixed size, each with its own checksum |
 //! | [`fold`] | samples into steps |
 //!
+//! It is not in the database: forty thousand rows that nobody would miss would be in each of its daily backups, a damaged one of them would be a
+//! damaged database, and a file that is overwritten in place needs no clearing up.
+//!
 //! Invariants: the file never grows; a record that a power cut tore is one record lost; the place of a record comes from its number and
 //! never from the clock, so that a clock that jumps orders nothing anew; rates come from the monotonic clock. It judges nothing.
 
@@ -22,7 +25,7 @@ use tbi_api::history::{Asked, DAYS, EVERY, History};
 use tbi_daemon::Shutdown;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use self::fold::{AskedError, Window};
+use self::fold::{AskedError, Steps, Window};
 use self::ring::Ring;
 use self::sample::{Meter, Sample};
 use super::node::Appliance;
@@ -94,17 +97,20 @@ fn write(ring: Option<Ring>, path: &Path, sample: &Sample) -> Result<Ring, ring:
 /// [`HistoryError`] when the time asked for is none; a file that cannot be read is a sentence.
 pub(super) fn read(path: &Path, asked: &Asked, now: Timestamp) -> Result<History, HistoryError> {
     let window = Window::of(asked, now)?;
-    let (samples, sentence) = match ring::samples(path) {
-        Ok(samples) => {
-            let newest = samples.iter().map(|sample| sample.at).filter(|at| *at <= now.as_second()).max();
-            let stale = newest.is_none_or(|newest| now.as_second() - newest > STALE);
-            let sentence = "Nothing was sampled in the last minutes; when the agent has just started, look again in a minute, else read its \
-                            journal.";
-            (samples, if stale { sentence.to_owned() } else { String::new() })
-        }
-        Err(error) => (Vec::new(), format!("{error}.")),
+    let (mut steps, mut newest) = (Steps::of(window), None);
+    let read = ring::each(path, |_number, sample| {
+        steps.add(&sample);
+        newest = newest.max(Some(sample.at).filter(|at| *at <= now.as_second()));
+    });
+    let stale = newest.is_none_or(|newest| now.as_second() - newest > STALE);
+    let sentence = match read {
+        Err(error) => format!("{error}."),
+        Ok(_) if stale => "Nothing was sampled in the last minutes; when the agent has just started, look again in a minute, else read its \
+                           journal."
+            .to_owned(),
+        Ok(_) => String::new(),
     };
-    Ok(History { from: window.from, step: window.step, steps: fold::fold(&samples, window), sentence })
+    Ok(History { from: window.from, step: window.step, steps: steps.done(), sentence })
 }
 
 #[cfg(test)]

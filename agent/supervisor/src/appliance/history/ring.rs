@@ -3,7 +3,7 @@
 //! number is the newest record, whatever the clock said when it was written.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, BufReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,8 @@ use super::sample::Sample;
 const SIZE: usize = 64;
 /// Bytes of a record that its checksum covers.
 const COVERED: usize = SIZE - 4;
+/// Bytes that are read and written at once.
+const PIECE: usize = 64 * SIZE;
 /// First bytes of the file; the last digit is the version of the format.
 const MAGIC: &[u8; 8] = b"TBIHIST1";
 /// No file of ours has more records; what says so is not ours.
@@ -51,27 +53,24 @@ impl Ring {
     /// Opens the file, or makes it. What is no history is set aside beside it.
     pub(crate) fn open(path: &Path, records: u32) -> Result<Self, RingError> {
         let failed = |source| RingError::Io { path: path.to_owned(), source };
-        match load(path) {
-            Ok((of, found)) if of == records => {
-                let next = found.iter().map(|(number, _)| *number).max().unwrap_or(0) + 1;
-                let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-                // Cut short by somebody, or by a file system that was mended: made whole again, the rest is empty.
-                file.set_len(whole(records)).map_err(failed)?;
-                return Ok(Self { path: path.to_owned(), file, records, next });
-            }
+        let mut newest = 0;
+        match each(path, |number, _sample| newest = newest.max(number)) {
+            Ok(of) if of == records => {}
             Ok(_) | Err(RingError::Foreign(_)) => {
                 let aside = path.with_extension("set-aside");
                 fs::rename(path, &aside).map_err(failed)?;
                 tracing::warn!(path = %aside.display(), "the history is of another kind and was set aside");
+                newest = 0;
+                replace_file(path, &header(records), Access::Owner)?;
             }
-            Err(RingError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(RingError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                replace_file(path, &header(records), Access::Owner)?;
+            }
             Err(error) => return Err(error),
         }
-        let mut bytes = vec![0; usize::try_from(whole(records)).unwrap_or(SIZE)];
-        bytes[..SIZE].copy_from_slice(&header(records));
-        replace_file(path, &bytes, Access::Owner)?;
         let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file, records, next: 1 })
+        fill(&file, whole(records)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file, records, next: newest + 1 })
     }
 
     /// Writes the next record in the place of the oldest one.
@@ -86,29 +85,51 @@ impl Ring {
     }
 }
 
-/// Every record that is whole, in the order in which they were written.
-pub(crate) fn samples(path: &Path) -> Result<Vec<Sample>, RingError> {
-    let (_, mut found) = load(path)?;
-    found.sort_unstable_by_key(|(number, _)| *number);
-    Ok(found.into_iter().map(|(_, sample)| sample).collect())
-}
-
 fn whole(records: u32) -> u64 {
     (u64::from(records) + 1) * SIZE as u64
 }
 
-fn load(path: &Path) -> Result<(u32, Vec<(u64, Sample)>), RingError> {
+/// Writes zeros from where the file ends: when it is new, and when somebody or a mended file system cut it short. With all its blocks there,
+/// no disk that fills up later stops it.
+fn fill(file: &File, whole: u64) -> io::Result<()> {
+    let mut end = file.metadata()?.len();
+    if end >= whole {
+        return Ok(());
+    }
+    let zeros = [0; PIECE];
+    while end < whole {
+        let piece = usize::try_from(whole - end).unwrap_or(PIECE).min(PIECE);
+        file.write_all_at(&zeros[..piece], end)?;
+        end += piece as u64;
+    }
+    file.sync_all()
+}
+
+/// Gives every record that is whole, as they lie, and how many there may be. Piece by piece: the agent is small, and the file is not.
+pub(crate) fn each(path: &Path, mut take: impl FnMut(u64, Sample)) -> Result<u32, RingError> {
     let failed = |source| RingError::Io { path: path.to_owned(), source };
+    let mut file = BufReader::with_capacity(PIECE, File::open(path).map_err(failed)?);
+    let mut next = || {
+        let mut bytes = [0; SIZE];
+        match file.read_exact(&mut bytes) {
+            Ok(()) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(source) => Err(RingError::Io { path: path.to_owned(), source }),
+        }
+    };
     let foreign = || RingError::Foreign(path.to_owned());
-    let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(whole(MOST)).read_to_end(&mut bytes).map_err(failed)?;
-    let records = bytes.get(8..12).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
-    let records = records.filter(|records| (1..=MOST).contains(records)).ok_or_else(foreign)?;
-    let (head, rest) = bytes.split_at_checked(SIZE).ok_or_else(foreign)?;
-    if head != header(records) {
+    let head = next()?.ok_or_else(foreign)?;
+    let records = head[8..12].try_into().map(u32::from_le_bytes).map_err(|_no_word| foreign())?;
+    if !(1..=MOST).contains(&records) || head != header(records) {
         return Err(foreign());
     }
-    Ok((records, rest.chunks_exact(SIZE).take(records as usize).filter_map(decode).collect()))
+    for _ in 0..records {
+        let Some(bytes) = next()? else { break };
+        if let Some((number, sample)) = decode(bytes) {
+            take(number, sample);
+        }
+    }
+    Ok(records)
 }
 
 fn header(records: u32) -> [u8; SIZE] {
@@ -150,8 +171,7 @@ fn values(sample: &Sample) -> [Option<f32>; 7] {
     ]
 }
 
-fn decode(record: &[u8]) -> Option<(u64, Sample)> {
-    let bytes: [u8; SIZE] = record.try_into().ok()?;
+fn decode(bytes: [u8; SIZE]) -> Option<(u64, Sample)> {
     let number = u64::from_le_bytes(bytes[..8].try_into().ok()?);
     if number == 0 || sealed(bytes) != bytes {
         return None;
@@ -183,6 +203,14 @@ mod tests {
 
     fn sample(at: i64) -> Sample {
         Sample { at, cpu_percent: Some(50.0), memory_bytes: Some(1 << 30), run: at % 2 == 0, ..Sample::default() }
+    }
+
+    /// In the order in which they were written.
+    fn samples(path: &Path) -> Result<Vec<Sample>, RingError> {
+        let mut found = Vec::new();
+        each(path, |number, sample| found.push((number, sample)))?;
+        found.sort_unstable_by_key(|(number, _)| *number);
+        Ok(found.into_iter().map(|(_, sample)| sample).collect())
     }
 
     fn times(path: &Path) -> Vec<i64> {

@@ -96,14 +96,14 @@ async fn the_device_is_the_practice_dut_with_its_behaviour_or_says_why_not() {
     let socket = dir.path().join("run/practice-dut.sock");
     on_a_box(dir.path(), root, async |agent, _socket, _runs, _recorder| {
         let Dut::Practice { behaviour: None, sentence, .. } = agent.dut().await.unwrap() else {
-            panic!("no practice DUT")
+            unreachable!("no practice DUT")
         };
         assert!(sentence.contains("practice-dut.sock"), "{sentence}");
         let behaviour = Behaviour { tcp: TcpPolicy::Decrypt, ..Behaviour::default() };
         let router = axum::Router::new().route("/v1/behaviour", get(async move || Json(behaviour)));
         let shutdown = daemon(&socket, router);
         let Dut::Practice { behaviour: Some(told), identity: None, .. } = agent.dut().await.unwrap() else {
-            panic!("what answers is told although the rest does not")
+            unreachable!("what answers is told although the rest does not")
         };
         assert_eq!(told.tcp, TcpPolicy::Decrypt);
         shutdown.request();
