@@ -194,7 +194,8 @@ export const TINY = {
 export async function over(page, id, within) {
   const end = Date.now() + within;
   for (;;) {
-    const { json } = await ask(page, `/api/v1/agent/runs/${id}`);
+    // A page that follows a run loads itself again when it is over, and a question of ours with it.
+    const { json } = await ask(page, `/api/v1/agent/runs/${id}`).catch(() => ({ json: undefined }));
     if (json?.ended) return json;
     assert(Date.now() < end, `run ${id} is not over after ${within / 1000} s: ${JSON.stringify(json)}`);
     // A pause between two looks, not a guess at how long it takes.
