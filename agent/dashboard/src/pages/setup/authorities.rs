@@ -28,7 +28,7 @@ pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
             view.code(look.say("setup-persona-ca"), fingerprint(&pem));
             view.links.push((PERSONA_CA.to_owned(), look.say("setup-persona-ca-download").into_owned()));
         }
-        Err(_not_up) => view.fact(look.say("setup-persona-ca"), look.say("setup-personas-silent")),
+        Err(_not_up) => view.fact(look.say("setup-persona-ca"), look.say("setup-persona-ca-unknown")),
     }
     match known {
         Ok(known) if known.is_empty() => view.fact(look.say("setup-device-ca"), look.say("setup-device-ca-none")),

@@ -166,7 +166,6 @@ fn router(told: Shared) -> Router {
         )
         .route("/v1/runs/compare", get(compare))
         .route("/v1/runs/{id}/series", get(series))
-        .route("/v1/licences", get(|| async { Json(json!({"enforced": true, "balance": 4321, "installed": []})) }))
         .route(
             "/v1/runs/{id}",
             get(|State(told): State<Shared>, Path(id): Path<String>| async move {

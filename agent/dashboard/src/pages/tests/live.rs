@@ -127,7 +127,7 @@ async fn a_run_is_checked_drawn_and_started_once() {
     let page = olaf.get(&stand, "/runs/new?profile=short").await.is(200);
     let page = page.has("value=\"decryption cost, short profile\"").has("value=\"700ms\"").has_not("<svg");
     let page = send(&mut olaf, &stand, &page, "/runs/new", &[("pairs", "3"), ("act", "check")]).await.is(200);
-    let page = page.has("<svg").has("4,321 TSU are left").has("value=\"3\"").has("--json").has("Copy as API call");
+    let page = page.has("<svg").has("98,800 TSU are left").has("value=\"3\"").has("--json").has("Copy as API call");
     // Three pairs, two reference blocks, each a rectangle and a line of the table.
     assert_eq!(page.body.matches("<rect class=\"block-on\"").count(), 3);
     assert_eq!(page.body.matches("<rect class=\"block-reference\"").count(), 2);
@@ -203,7 +203,7 @@ async fn wrong_and_hostile_fields_of_a_plan_are_said_at_the_field_and_kept() {
             .collect();
         olaf.post(&stand, "/runs/new", &fields).await.is(422).has(&format!("id=\"{group}-error\""));
     }
-    let large = "#".repeat(20_000);
+    let large = "#".repeat(70_000);
     send(&mut olaf, &stand, &page, "/runs/new", &[("expert", &large)]).await.is(413);
     stand.agent.change(|told| assert!(told.orders.is_empty(), "nothing of this began"));
     stand.stop().await;
