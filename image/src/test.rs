@@ -15,6 +15,9 @@ use crate::image::{Build, Places, Variant, cache};
 use crate::packages;
 use crate::workspace::{Profile, Workspace};
 
+/// What a first run of everything puts on the disk that has `target`, measured, with some room, GB.
+const FIRST_RUN_GB: u64 = 20;
+
 /// Check formatting and lints and run the tests, layer by layer.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -95,6 +98,7 @@ impl Test {
             Layer::ALL.into_iter().filter(|layer| self.layers.is_empty() || self.layers.contains(layer)).collect();
         let workspace = Workspace::find()?;
         packages::ensure(&needs(&chosen))?;
+        warn_of_little_space(&workspace);
         if chosen.contains(&Layer::Lint) {
             lint(&workspace)?;
         }
@@ -124,6 +128,19 @@ impl Test {
             runner.env("TBI_IMAGE_DIR", folder).env("TBI_TOOLS_TREE", tools);
         }
         become_program(&mut runner)
+    }
+}
+
+/// A disk that fills up in the middle of a build fails late, and in the words of whoever wrote last.
+fn warn_of_little_space(workspace: &Workspace) {
+    let is_first = !workspace.programs(Profile::Dev).exists();
+    let Ok(disk) = nix::sys::statvfs::statvfs(workspace.root()) else { return };
+    let free = disk.blocks_available().saturating_mul(disk.fragment_size()) / 1_000_000_000;
+    if is_first && free < FIRST_RUN_GB {
+        say(&format!(
+            "warning: {free} GB are free at {}; a first run of all layers takes about {FIRST_RUN_GB} GB",
+            workspace.root().display()
+        ));
     }
 }
 

@@ -10,7 +10,7 @@ const VARIANTS = 3;
 const INSTANCES = 2;
 const MOST_PAGES = 150;
 /** What is fetched and not shown. */
-const FILE = /\.[a-z0-9]{2,5}$/;
+const FILE = /\.[a-z0-9]{2,5}$|^\/metrics$/;
 
 /** @typedef {{ path: string, methods: string[] }} Declared */
 

@@ -5,6 +5,7 @@
 //! through the door less the same percentile of the same requests at the same rate directly at the daemon's socket.
 
 mod costs;
+mod first_page;
 pub(crate) mod load;
 mod page;
 mod scenarios;
@@ -116,7 +117,7 @@ impl Door {
 
     fn measure(&self, programs: &Path) -> Result<Vec<Row>> {
         let wanted = |it: &&Measurement| self.only.as_ref().is_none_or(|only| it.name.contains(only));
-        let all: Vec<_> = costs::ALL.iter().chain(&scenarios::ALL).filter(wanted).collect();
+        let all: Vec<_> = costs::ALL.iter().chain(&scenarios::ALL).chain(&first_page::ALL).filter(wanted).collect();
         if all.is_empty() {
             bail!("no measurement is called like '{}'", self.only.as_deref().unwrap_or_default());
         }

@@ -23,7 +23,8 @@ Added latency is a percentile through the door less the same percentile of the s
 socket in plain HTTP/1.1, both under a fixed rate (h2load `--rps`, connections made one after another, so that they do not send all at once);
 half load is half of the requests/s that h2load reaches with the same 400 connections and one request in flight on each. The load tools give
 way to the daemon on the core they share. Over HTTP/1.1 a connection has one request in flight, so answers slower than 20 ms delay what comes
-after them unseen. Other times are whole. A bar is what this project promises.
+after them unseen. Other times are whole. The first page is the overview of somebody who is logged in, with its style and modules, while
+h2load and the daemon it asks directly fill the core on which the agent runs as well. A bar is what this project promises.
 
 | name | unit | ours | peer | | ratio | bar | | |
 |---|---|---:|---:|---|---:|---:|---|---|

@@ -103,6 +103,11 @@ impl Stand {
         start_door(&self.programs, &self.home.path, "limited", burst)
     }
 
+    /// File with the cookie of somebody who is logged in.
+    pub(super) fn cookies(&self) -> String {
+        self.home.path.join("cookies").to_string_lossy().into_owned()
+    }
+
     /// The path for a file that load tools write.
     pub(super) fn log_file(&self) -> PathBuf {
         self.home.path.join("requests.log")

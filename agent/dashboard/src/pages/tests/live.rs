@@ -383,6 +383,9 @@ async fn runs_are_compared_with_a_baseline_or_it_is_said_why_not() {
     let page = page.has(&format!("runs/compare?baseline={ID}&#38;runs={OTHER},{ID}"));
     page.has(&format!("<a href=\"/runs/{OTHER}\">{OTHER}</a>"));
     vera.get(&stand, &format!("/runs/compare?baseline={ID}&runs={OTHER}")).await.is(200).has("no difference shown");
+    // As the page of a run leads here: that run is ticked, the baseline is still to be chosen.
+    let led = vera.get(&stand, &format!("/runs/compare?run={OTHER}")).await.is(200).has_not("id=\"baseline-error\"");
+    led.has("checked");
     for (wrong, field) in [
         (format!("baseline=&run-{OTHER}=yes"), "baseline-error"),
         (format!("baseline={ID}"), "runs-error"),
