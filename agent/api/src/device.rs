@@ -57,6 +57,7 @@ impl Kind {
 
 /// The device as it was described.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DeviceUnderTest)]
 pub struct Device {
     /// What it is.
     pub kind: Kind,

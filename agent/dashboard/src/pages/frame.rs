@@ -12,20 +12,20 @@ use super::words::{Lang, Said};
 use super::{Pages, assets, roles_of};
 use crate::access::{Identity, page};
 
-/// The navigation, in its order: path and id of its words. A later page is one line here and one in [`super::PAGES`].
-const NAVIGATION: &[(&str, &str)] = &[
-    ("/", "nav-overview"),
-    ("/runs", "nav-runs"),
-    ("/audit", "nav-audit"),
-    ("/users", "nav-users"),
-    ("/sessions", "nav-sessions"),
-    ("/tokens", "nav-tokens"),
-    ("/certificates", "nav-certificates"),
-    ("/licence", "nav-licence"),
-    ("/support", "nav-support"),
-    ("/system", "nav-system"),
-    ("/about", "nav-about"),
-    ("/setup", "nav-setup"),
+/// The navigation, in its order and its groups: path and id of its words. A later page is one line here and one in [`super::PAGES`] or its part.
+const NAVIGATION: &[&[(&str, &str)]] = &[
+    &[("/", "nav-overview"), ("/setup", "nav-setup")],
+    &[("/runs", "nav-runs"), ("/preflight", "nav-preflight")],
+    &[("/agents", "nav-agents"), ("/personas", "nav-personas"), ("/dut", "nav-dut"), ("/network", "nav-network")],
+    &[("/history", "nav-history"), ("/observability", "nav-observability")],
+    &[
+        ("/users", "nav-users"),
+        ("/sessions", "nav-sessions"),
+        ("/tokens", "nav-tokens"),
+        ("/certificates", "nav-certificates"),
+        ("/audit", "nav-audit"),
+    ],
+    &[("/licence", "nav-licence"), ("/support", "nav-support"), ("/system", "nav-system"), ("/about", "nav-about")],
 ];
 /// Zones that are offered on every page; the page about preferences has all.
 const NEAR_ZONES: [&str; 7] = [
@@ -44,6 +44,8 @@ pub(crate) struct Entry {
     pub(crate) path: &'static str,
     pub(crate) word: &'static str,
     pub(crate) current: bool,
+    /// Whether a group begins with it.
+    pub(crate) begins: bool,
 }
 
 /// One of several.
@@ -135,8 +137,12 @@ impl Frame {
             "/" => self.path == "/",
             path => self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
         };
-        let shown = NAVIGATION.iter().chain(super::bench::NAVIGATION).filter(|(path, _word)| may(path));
-        self.entries = shown.map(|(path, word)| Entry { path, word, current: here(path) }).collect();
+        self.entries.clear();
+        for group in NAVIGATION {
+            let shown = group.iter().filter(|(path, _word)| may(path)).enumerate();
+            let entries = shown.map(|(at, (path, word))| Entry { path, word, current: here(path), begins: at == 0 });
+            self.entries.extend(entries);
+        }
         self.person = Some(person);
         self
     }

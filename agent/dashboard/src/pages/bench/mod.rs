@@ -50,17 +50,6 @@ pub(super) const PAGES: &[Page] = &[
     Page("/observability/prometheus.yaml", &["get"], EVERYBODY, Proof::Usual),
 ];
 
-/// Entries of the navigation.
-pub(super) const NAVIGATION: &[(&str, &str)] = &[
-    ("/preflight", "nav-preflight"),
-    ("/personas", "nav-personas"),
-    ("/agents", "nav-agents"),
-    ("/dut", "nav-dut"),
-    ("/network", "nav-network"),
-    ("/history", "nav-history"),
-    ("/observability", "nav-observability"),
-];
-
 /// Largest form of a page, where it is another than that of most.
 pub(super) fn limit(path: &str) -> Option<usize> {
     path.starts_with("/network/").then_some(LIMIT)

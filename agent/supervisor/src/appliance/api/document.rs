@@ -63,7 +63,8 @@ impl Modify for Problems {
 
 fn answer(change: &mut Operation, keyed: bool) {
     for (status, description) in ANSWERS {
-        if keyed || status == "507" {
+        // A reason and the audit chain are any change's, keys are not.
+        if keyed || matches!(status, "422" | "507") {
             change.responses.responses.entry(status.to_owned()).or_insert_with(|| {
                 let problem = Content::new(Some(Ref::from_schema_name("Problem")));
                 let response = ResponseBuilder::new().description(description);
@@ -134,6 +135,8 @@ mod tests {
         let schemas = &document["components"]["schemas"];
         assert!(schemas["UsageSettings"]["properties"]["url"].is_object());
         assert!(schemas["Usage"]["properties"]["last"].is_object());
+        assert!(schemas["DeviceUnderTest"]["properties"]["kind"].is_object());
+        assert!(schemas["Device"]["properties"]["vendor"].is_object());
     }
 
     #[test]
@@ -148,6 +151,10 @@ mod tests {
                 let parameters = operation["parameters"].as_array();
                 let keyed = parameters.is_some_and(|all| all.iter().any(|one| one["name"] == "idempotency-key"));
                 assert_eq!(keyed, method != "get" && path != "/v1/isp/root", "{method} {path}");
+                assert!(
+                    method == "get" || operation["responses"]["422"].is_object(),
+                    "{method} {path}: a reason refused"
+                );
             }
         }
     }
