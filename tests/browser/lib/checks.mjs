@@ -43,6 +43,8 @@ export async function audit(page, colours) {
  */
 export async function zoomed(page, size) {
   await page.setViewportSize(size);
+  // A picture that measures its place does so in the next frames.
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done)))));
   const wrong = await page.evaluate(() => {
     /** @type {string[]} */
     const wrong = [];
