@@ -11,6 +11,7 @@ pub mod campaign;
 pub mod catalogue;
 pub mod compare;
 pub mod control;
+pub mod digits;
 pub mod fingerprint;
 pub mod histogram;
 pub mod isp;

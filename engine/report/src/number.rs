@@ -1,27 +1,20 @@
-//! How numbers are written: the one place that decides digits, separators and signs for HTML and text.
+//! How numbers are written: the one place that decides separators and signs for HTML and text, with the digits of [`tbi_bench::digits`].
 //!
-//! Three significant digits where a measurement allows them, never more than three decimals; thousands are set apart by a narrow
-//! no-break space (ISO 80000-1); the minus sign is U+2212. A number that is not finite, or absent, is an en dash.
+//! Thousands are set apart by a narrow no-break space (ISO 80000-1); the minus sign is U+2212. A number that is not finite, or absent, is an en dash.
 
+use tbi_bench::digits;
 use tbi_bench::units::Span;
 
 /// What stands where there is no number.
 pub(crate) const NONE: &str = "–";
 const THIN: char = '\u{202f}';
 
-/// Three significant digits, at most three decimals.
+/// A measured value.
 pub(crate) fn value(number: f64) -> String {
     if !number.is_finite() {
         return NONE.to_owned();
     }
-    let decimals = match number.abs() {
-        0.0 => 0,
-        size if size >= 99.95 => 0,
-        size if size >= 9.995 => 1,
-        size if size >= 0.9995 => 2,
-        _ => 3,
-    };
-    fixed(number, decimals)
+    fixed(number, digits::of_value(number))
 }
 
 /// As [`value`], or a dash.
@@ -29,14 +22,12 @@ pub(crate) fn optional(number: Option<f64>) -> String {
     number.map_or_else(|| NONE.to_owned(), value)
 }
 
-/// A ratio: two decimals below 10, so that a column of ratios lines up; three below 0.1, where two would say nothing.
+/// A ratio.
 pub(crate) fn ratio(number: f64) -> String {
-    match number.abs() {
-        size if !size.is_finite() => NONE.to_owned(),
-        size if size < 0.0995 => fixed(number, 3),
-        size if size < 9.995 => fixed(number, 2),
-        _ => value(number),
+    if !number.is_finite() {
+        return NONE.to_owned();
     }
+    fixed(number, digits::of_ratio(number))
 }
 
 /// A difference, always with its sign.
@@ -45,16 +36,10 @@ pub(crate) fn signed(number: f64) -> String {
     if number > 0.0 && text.chars().any(|c| c.is_ascii_digit() && c != '0') { format!("+{text}") } else { text }
 }
 
-/// A share in per cent. Rounded towards the suspicious side: 100 % is written only when nothing is missing.
+/// A share in per cent.
 pub(crate) fn share(part: u64, whole: u64) -> String {
-    if whole == 0 {
-        return NONE.to_owned();
-    }
-    if part == whole {
-        return "100\u{a0}%".to_owned();
-    }
-    let percent = (part as f64 / whole as f64 * 100.0 * 1000.0).floor() / 1000.0;
-    format!("{}\u{a0}%", fixed(percent, if percent >= 99.0 { 3 } else { 1 }))
+    let share = digits::share(part, whole);
+    share.map_or_else(|| NONE.to_owned(), |(percent, decimals)| format!("{}\u{a0}%", fixed(percent, decimals)))
 }
 
 /// A fraction 0..=1 in per cent, whole numbers.

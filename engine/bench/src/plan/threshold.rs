@@ -95,7 +95,7 @@ impl fmt::Display for Threshold {
         let quantity =
             Quantity::ALL.iter().find(|(_, quantity)| *quantity == self.quantity).map_or("", |(name, _)| name);
         let comparison = if self.at_most { "<=" } else { ">=" };
-        write!(f, "{} {} {} {quantity} {comparison} {}", self.protocol, self.object, kpi_name(self.kpi), self.bound)
+        write!(f, "{} {} {} {quantity} {comparison} {}", self.protocol, self.object, self.kpi.name(), self.bound)
     }
 }
 
@@ -122,7 +122,7 @@ impl FromStr for Threshold {
             .ok_or_else(|| error("the protocol is none of h3, h2, h1"))?;
         let object =
             object.parse().map_err(|_| error("the object is none of 1KB, 2KB, 4KB, 16KB, 64KB, 256KB, mix"))?;
-        let kpi = Kpi::ALL.into_iter().find(|known| kpi_name(*known) == kpi).ok_or_else(|| {
+        let kpi = Kpi::ALL.into_iter().find(|known| known.name() == kpi).ok_or_else(|| {
             error(
                 "the KPI is none of handshake_time, time_to_first_byte, time_to_last_byte, dut_added_time, \
                  connections_per_second, transactions_per_second, throughput",
@@ -142,19 +142,6 @@ impl FromStr for Threshold {
             return Err(error("the bound is not a finite number of at least 0"));
         }
         Ok(Self { protocol, object, kpi, quantity, at_most, bound })
-    }
-}
-
-/// The name serde gives the KPI.
-fn kpi_name(kpi: Kpi) -> &'static str {
-    match kpi {
-        Kpi::HandshakeTime => "handshake_time",
-        Kpi::TimeToFirstByte => "time_to_first_byte",
-        Kpi::TimeToLastByte => "time_to_last_byte",
-        Kpi::DutAddedTime => "dut_added_time",
-        Kpi::ConnectionsPerSecond => "connections_per_second",
-        Kpi::TransactionsPerSecond => "transactions_per_second",
-        Kpi::Throughput => "throughput",
     }
 }
 

@@ -33,6 +33,20 @@ pub enum Kpi {
 }
 
 impl Kpi {
+    /// The name in plans, queries and records; that of its serde form.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HandshakeTime => "handshake_time",
+            Self::TimeToFirstByte => "time_to_first_byte",
+            Self::TimeToLastByte => "time_to_last_byte",
+            Self::DutAddedTime => "dut_added_time",
+            Self::ConnectionsPerSecond => "connections_per_second",
+            Self::TransactionsPerSecond => "transactions_per_second",
+            Self::Throughput => "throughput",
+        }
+    }
+
     /// All, in the order of the table.
     pub const ALL: [Kpi; 7] = [
         Kpi::HandshakeTime,
@@ -228,4 +242,16 @@ pub struct Distribution {
     pub arm: Arm,
     /// All timings, merged by adding counts.
     pub timings: Timings,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_kpis_are_those_of_their_serde_form() {
+        for kpi in Kpi::ALL {
+            assert_eq!(serde_json::to_value(kpi).ok(), Some(kpi.name().into()));
+        }
+    }
 }

@@ -126,7 +126,7 @@ fn table(comparison: Comparison, look: &Look) -> Table {
         Line {
             protocol: row.protocol.to_string(),
             object: row.object.to_string(),
-            kpi: look.word("kpi-", super::story::kpi_name(row.kpi)).into_owned(),
+            kpi: look.word("kpi-", row.kpi.name()).into_owned(),
             baseline: shift(row.baseline.as_ref(), None, look),
             runs: row.runs.iter().map(|cell| shift(cell.as_ref(), Some(has), look)).collect(),
         }

@@ -1,6 +1,6 @@
-//! Numbers of measurements as a reader's language writes them, with the digits of the report: three significant ones where a measurement
-//! allows them, never more than three decimals; ratios with two. Pure.
+//! Numbers of measurements as a reader's language writes them, with the digits of the report ([`tbi_bench::digits`]). Pure.
 
+use tbi_bench::digits;
 use tbi_bench::record::Cost;
 
 use super::super::look::Look;
@@ -11,14 +11,7 @@ pub(super) const NONE: &str = "–";
 
 /// A measured value.
 pub(super) fn value(number: f64, look: &Look) -> String {
-    let decimals = match number.abs() {
-        0.0 => 0,
-        size if size >= 99.95 => 0,
-        size if size >= 9.995 => 1,
-        size if size >= 0.9995 => 2,
-        _ => 3,
-    };
-    decimal(number, decimals, look.lang)
+    decimal(number, digits::of_value(number), look.lang)
 }
 
 /// The same, or a dash.
@@ -28,11 +21,7 @@ pub(super) fn optional(number: Option<f64>, look: &Look) -> String {
 
 /// A ratio.
 pub(super) fn ratio(number: f64, look: &Look) -> String {
-    match number.abs() {
-        size if size < 0.0995 => decimal(number, 3, look.lang),
-        size if size < 9.995 => decimal(number, 2, look.lang),
-        _ => value(number, look),
-    }
+    decimal(number, digits::of_ratio(number), look.lang)
 }
 
 /// An interval of ratios; empty where there is none.
@@ -46,16 +35,10 @@ pub(super) fn interval_of(cost: &Cost, look: &Look) -> String {
     interval(cost.low, cost.high, look)
 }
 
-/// A share in per cent, rounded towards the suspicious side: 100 % is written only when nothing is missing.
+/// A share in per cent.
 pub(super) fn share(part: u64, whole: u64, look: &Look) -> String {
-    if whole == 0 {
-        return NONE.to_owned();
-    }
-    if part == whole {
-        return "100 %".to_owned();
-    }
-    let percent = (part as f64 / whole as f64 * 100_000.0).floor() / 1000.0;
-    format!("{} %", decimal(percent, if percent >= 99.0 { 3 } else { 1 }, look.lang))
+    let share = digits::share(part, whole);
+    share.map_or_else(|| NONE.to_owned(), |(percent, decimals)| format!("{} %", decimal(percent, decimals, look.lang)))
 }
 
 #[cfg(test)]

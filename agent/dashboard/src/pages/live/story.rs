@@ -98,21 +98,8 @@ const TILES: [Kpi; 3] = [Kpi::HandshakeTime, Kpi::ConnectionsPerSecond, Kpi::Thr
 /// Blocks whose every KPI is listed on the page; the CSV has all.
 const MOST_POINTS: usize = 600;
 
-/// The name of a KPI in words, queries and records.
-pub(in super::super) fn kpi_name(kpi: Kpi) -> &'static str {
-    match kpi {
-        Kpi::HandshakeTime => "handshake_time",
-        Kpi::TimeToFirstByte => "time_to_first_byte",
-        Kpi::TimeToLastByte => "time_to_last_byte",
-        Kpi::DutAddedTime => "dut_added_time",
-        Kpi::ConnectionsPerSecond => "connections_per_second",
-        Kpi::TransactionsPerSecond => "transactions_per_second",
-        Kpi::Throughput => "throughput",
-    }
-}
-
 fn kpi_words(kpi: Kpi, look: &Look) -> String {
-    look.word("kpi-", kpi_name(kpi)).into_owned()
+    look.word("kpi-", kpi.name()).into_owned()
 }
 
 /// What a number of a bench at its limit still says, by the rule of the report; `None` when the bench was not the limit.
