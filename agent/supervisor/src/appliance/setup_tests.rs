@@ -32,7 +32,7 @@ fn order(based_on: u64) -> Order {
 }
 
 fn mark(state: StepState) -> Mark {
-    Mark { state, certificate_sha256: None }
+    Mark::of(state)
 }
 
 /// A box in this process, to be killed by dropping it.
@@ -226,6 +226,11 @@ async fn authorities_of_the_device_come_in_once_and_go_again() {
         assert_eq!(code(&unknown), "personas-silent");
         let trunk = agent.check_trunk().await.unwrap();
         assert_eq!((trunk.mac, trunk.findings[0].verdict), (None, FindingVerdict::NotChecked));
+        let refused = agent.probe_trunk().await.unwrap_err();
+        assert!(
+            code(&refused) == "no-trunk" && refused.to_string().contains("choose one in the settings"),
+            "{refused}"
+        );
         let time = agent.time().await.unwrap();
         assert!(time.findings.iter().any(|finding| finding.name == "synchronised"), "{time:?}");
     })

@@ -293,7 +293,6 @@ async fn send_step(State(pages): State<Arc<Pages>>, Path(name): Path<String>, fo
     let SignedForm { who, fields, .. } = form;
     let step = step_of(&name)?;
     let visit = Visit::new(&pages, who, step.1);
-    let mark = |state| Mark { state, certificate_sha256: None };
     let kept = match fields.text("action") {
         "done" => done(step, &visit, &fields).await,
         "skip" => visit.agent.mark_step(step.0, &mark(StepState::Skipped)).await.map(|_setup| Kept::Done),
