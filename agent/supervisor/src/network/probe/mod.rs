@@ -8,7 +8,7 @@
 //!
 //! The caller is already in the namespace that has the VLAN interfaces, and has CAP_NET_RAW there and nothing else. A frame on a VLAN
 //! interface has had that VLAN's tag on the wire: the kernel takes it off and hands the frame to that interface only. Blocking; bounded by
-//! [`LONGEST`]. What we send does not come back to us, and our kernel, which has the addresses, does not hear it.
+//! [`round::LONGEST`]. What we send does not come back to us, and our kernel, which has the addresses, does not hear it.
 
 mod frames;
 mod outcome;
@@ -32,7 +32,6 @@ use nix::sys::time::{TimeVal, TimeValLike as _};
 use tbi_bench::netplan::{Namespace, NetworkPlan, Uplink, Via};
 
 pub(crate) use outcome::{ProbeOutcome, Probed, VlanSeen, Whose};
-pub(crate) use round::LONGEST;
 use round::{Line, Round};
 
 /// A frame's beginning is enough to know it.

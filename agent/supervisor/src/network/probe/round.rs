@@ -20,7 +20,7 @@ const PROBE_MAX: Duration = Duration::from_secs(2);
 /// ANNOUNCE_WAIT: an answer to the last one may take this long.
 const ANNOUNCE_WAIT: Duration = Duration::from_secs(2);
 /// The longest a round takes.
-pub(crate) const LONGEST: Duration = Duration::from_secs(1 + 2 * 2 + 2);
+pub(super) const LONGEST: Duration = Duration::from_secs(1 + 2 * 2 + 2);
 /// More who claim one address are not told apart.
 const CLAIMANTS: usize = 4;
 
@@ -82,7 +82,7 @@ impl Round {
             }
         }
         let count = lines.len();
-        let end = last + ANNOUNCE_WAIT;
+        let end = (last + ANNOUNCE_WAIT).min(LONGEST);
         Self { lines, frames: vec![0; count], echoes: vec![0; count], trouble: vec![String::new(); count], asked, end }
     }
 
