@@ -29,6 +29,10 @@ pub(super) async fn view(visit: &Visit, around: &Around, typed: Option<&Fields>)
 pub(super) async fn keep(visit: &Visit, fields: &Fields) -> Result<Kept, ClientError> {
     let look = &visit.look;
     let name = fields.text("host_name").trim().to_owned();
+    // Nothing to apply to the machine: whoever goes on with the name as it is changes no settings.
+    if visit.agent.settings().await?.settings.host_name == name {
+        return Ok(Kept::Done);
+    }
     match time::change(visit, fields, |settings| settings.host_name = name).await {
         Ok(Kept::Stay) => Ok(Kept::Done),
         Err(error) if error.code() == Some("settings-refused") => {
