@@ -60,9 +60,9 @@ impl Appliance {
             Ok(()) => Ok(self.check_trunk().await),
             // The program's own words, if it got as far as saying any, are better than systemd's about it.
             Err(ProbeRefused::NotDone(why)) => {
-                let said = self.probes().into_iter().zip(before).find(|(now, before)| now != before);
-                let said = said.and_then(|(now, _)| now).map(|now| now.sentence).filter(|said| !said.is_empty());
-                Err(ProbeRefused::NotDone(said.unwrap_or(why)))
+                let fresh = self.probes().into_iter().zip(before).filter(|(now, before)| now != before);
+                let mut said = fresh.filter_map(|(now, _)| Some(now?.sentence).filter(|said| !said.is_empty()));
+                Err(ProbeRefused::NotDone(said.next().unwrap_or(why)))
             }
             Err(refused) => Err(refused),
         }
