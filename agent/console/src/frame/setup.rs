@@ -18,9 +18,11 @@ pub(super) fn rows(setup: &Setup, status: &Status, width: usize, most: usize) ->
     let room = width.saturating_sub(LABEL + 1);
     let lead = wrap_most(&lead(setup, status), room, 2.min(most));
     let left = most - lead.len();
-    let names = names(setup);
-    let explained = wrap(&format!("{names} {LEGEND}"), room);
-    let names = if explained.len() <= left { explained } else { wrap_most(&names, room, left) };
+    let mut names = wrap_most(&names(setup), room, left);
+    let legend = wrap(LEGEND, room);
+    if names.len() + legend.len() <= left {
+        names.extend(legend);
+    }
     let lines = lead.iter().chain(&names).enumerate();
     lines.map(|(index, line)| field(if index == 0 { "Setup" } else { "" }, line)).collect()
 }
@@ -137,7 +139,7 @@ pub(super) mod tests {
         assert!(rows.iter().all(|row| row.len() < 40), "{rows:#?}");
         status.addresses = vec!["fe80::1/64".to_owned()];
         let rows = shown(&status, setup("time", &STEPS, 4), 80).join(" ");
-        assert!(rows.contains("3 of 12 done, 1 left out; goes on in a browser once the box has an"), "{rows}");
+        assert!(rows.contains("3 of 12 done, 1 left out; goes on in a browser once the box has"), "{rows}");
         let over = Setup { finished: Some("2026-01-31T12:00:00Z".to_owned()), ..setup("", &STEPS, 12) };
         assert!(!shown(&status, over, 80).iter().any(|row| row.starts_with(" Setup")));
     }

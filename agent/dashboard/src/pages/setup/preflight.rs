@@ -16,7 +16,7 @@ use super::view::{Cell, Field, Kind, Problems, Table, View, findings};
 /// Longest reason, as in the agent's document.
 const LONGEST: u32 = 500;
 /// Checks that are being made are looked at again this soon.
-const AGAIN_SECONDS: u64 = 1;
+const AGAIN_SECONDS: u64 = 3;
 
 pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
     let look = &visit.look;

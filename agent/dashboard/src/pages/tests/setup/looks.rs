@@ -41,7 +41,7 @@ async fn the_first_preflight_is_made_from_its_step_and_shown_check_by_check() {
         stand.examined(Phase::Checking, None, Finding::failed("it is 1970", "set it"));
         let page = anna.get(&stand, PATH).await.is(200).has("it is 1970").has("set it").has_not("value=\"done\"");
         well_made(PATH, &page);
-        assert_eq!(page.header("refresh"), "3", "it is looked at again by itself");
+        assert_eq!(page.header("refresh"), "5", "it is looked at again by itself");
         stand.examined(Phase::Done, Some(true), Finding::passed("right"));
         let page = anna.get(&stand, PATH).await.is(200).has("value=\"done\"").has_not("name=\"reason\"");
         well_made(PATH, &page);
