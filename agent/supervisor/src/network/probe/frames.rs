@@ -300,7 +300,7 @@ pub(super) mod tests {
             bad.truncate(length);
             let found = claim(&bad);
             // The sum protects what IPv6 says from a single wrong byte; ARP has none.
-            if ipv6 && bad != good && !found.is_none() {
+            if ipv6 && bad != good && found.is_some() {
                 prop_assert_eq!(found.unwrap().address, address);
             }
         }
