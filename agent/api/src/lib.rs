@@ -58,6 +58,7 @@
 //! | `PUT /v1/locale` | [`setup::Locale`] | [`setup::Locale`]; 422 with the sentence |
 //! | `GET /v1/time` | | [`setup::TimeReport`] |
 //! | `GET /v1/trunk/check` | | [`setup::TrunkCheck`] |
+//! | `POST /v1/trunk/probe` | | [`setup::TrunkCheck`] |
 //! | `GET /v1/settings/trial` | | [`trial::Trials`] |
 //! | `POST /v1/settings/trial` | [`trial::Order`] | 201 [`trial::Trial`]: in force until its deadline; 409 while one is on |
 //! | `POST /v1/settings/trial/confirm` | | [`trial::Trials`]: kept; 409 when none is on |

@@ -3,8 +3,13 @@
 
 mod client;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// Asking the trunk takes seven seconds at most, and starting the programs that ask some more.
+pub const PROBE_WITHIN: Duration = Duration::from_secs(30);
 
 /// How far the setup is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -23,7 +28,7 @@ pub struct Setup {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = SetupStep)]
 pub struct Step {
-    /// Stable name: `account`, `language`, `management`, `time`, `certificate`, `topology`, `trunk`, `device`, `authorities`, `preflight`,
+    /// Stable name: `account`, `language`, `name`, `management`, `time`, `certificate`, `topology`, `trunk`, `device`, `authorities`, `preflight`,
     /// `summary`. Later releases have more.
     pub name: String,
     /// How it is.
@@ -34,6 +39,9 @@ pub struct Step {
     /// Who said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Why it counts as done although what it stands for is not as it should be; absent where nobody had to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Whether it may be skipped.
     pub optional: bool,
     /// What it is for, one sentence.
@@ -61,6 +69,18 @@ pub struct Mark {
     /// For `certificate` only: the fingerprint that was seen (SHA-256 of the certificate, 64 hex digits, colons and case do not matter).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_sha256: Option<String>,
+    /// For `preflight` only: why the setup goes on although the checks did not pass, on one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 10, max_length = 500)]
+    pub reason: Option<String>,
+}
+
+impl Mark {
+    /// The state and nothing else.
+    #[must_use]
+    pub fn of(state: StepState) -> Self {
+        Self { state, certificate_sha256: None, reason: None }
+    }
 }
 
 /// Language and time zone of the box: what pages and console use where a person has not chosen.

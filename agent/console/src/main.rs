@@ -3,6 +3,7 @@
 //! Once a second it asks the agent, makes the rows ([`frame`]), finds what differs ([`paint`]) and writes that in one piece ([`terminal`]).
 //! It never exits by itself: neither a silent agent nor a lost terminal ends it.
 
+mod ask;
 mod frame;
 mod paint;
 mod screen;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tbi_api::client::AgentClient;
 
+use crate::ask::Asker;
 use crate::frame::{Size, frame};
 use crate::paint::{Speech, page};
 use crate::screen::Screen;
@@ -75,7 +77,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
 async fn once(agent: &AgentClient, size: Size) -> Result<ExitCode> {
     use std::io::Write as _;
 
-    let answer = agent.status().await.map_err(|error| error.to_string());
+    let answer = Asker::new(agent.clone()).ask().await;
     let code = if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(SILENT) };
     let view = Watch::new(Instant::now()).heard(answer, Instant::now());
     std::io::stdout().write_all(&page(&frame(&view, size), "\n")).context("cannot write to standard output")?;

@@ -7,6 +7,7 @@ use tbi_api::client::AgentClient;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::ask::Asker;
 use crate::frame::{Size, View, frame, steady};
 use crate::paint::{Painter, Speech, page};
 use crate::terminal::{Terminal, TerminalError};
@@ -55,6 +56,7 @@ impl Screen {
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut asker = Asker::new(agent.clone());
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -68,7 +70,7 @@ impl Screen {
             };
             match event {
                 Event::Tick => {
-                    let answer = agent.status().await.map_err(|error| error.to_string());
+                    let answer = asker.ask().await;
                     let view = self.watch.heard(answer, Instant::now());
                     let drawn = self.draw(&view).await;
                     self.complain(drawn);

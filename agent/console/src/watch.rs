@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tbi_api::status::Status;
-
-use crate::frame::{Silence, View};
+use crate::frame::{Known, Silence, View};
 
 /// A shorter silence is a slow answer, and keeps the last screen.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -14,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Watch {
     since: Instant,
-    last: Option<Status>,
+    last: Option<Known>,
 }
 
 impl Watch {
@@ -24,18 +22,21 @@ impl Watch {
     }
 
     /// Takes the outcome of one question and says what to show.
-    pub(crate) fn heard(&mut self, answer: Result<Status, String>, now: Instant) -> View {
+    pub(crate) fn heard(&mut self, answer: Result<Known, String>, now: Instant) -> View {
         match answer {
-            Ok(status) => {
+            Ok(known) => {
                 self.since = now;
-                self.last = Some(status.clone());
-                View::Answered(Box::new(status))
+                self.last = Some(known.clone());
+                View::Answered(Box::new(known))
             }
             Err(reason) => {
                 let lasts = now.saturating_duration_since(self.since);
                 match &self.last {
-                    Some(status) if lasts < PATIENCE => View::Answered(Box::new(status.clone())),
-                    last => View::Silent(Box::new(Silence { lasts, reason, last: last.clone() })),
+                    Some(known) if lasts < PATIENCE => View::Answered(Box::new(known.clone())),
+                    last => {
+                        let last = last.as_ref().map(|known| known.status.clone());
+                        View::Silent(Box::new(Silence { lasts, reason, last }))
+                    }
                 }
             }
         }
@@ -54,12 +55,12 @@ mod tests {
         let lost = || Err("nobody answers".to_owned());
         let mut watch = Watch::new(start);
         assert!(matches!(watch.heard(lost(), at(1)), View::Silent(silence) if silence.last.is_none()));
-        assert!(matches!(watch.heard(Ok(status()), at(2)), View::Answered(_)));
+        assert!(matches!(watch.heard(Ok(status().into()), at(2)), View::Answered(_)));
         assert!(matches!(watch.heard(lost(), at(6)), View::Answered(_)));
         let View::Silent(silence) = watch.heard(lost(), at(9)) else { unreachable!("7 s of silence") };
         assert_eq!((silence.lasts, silence.reason.as_str()), (Duration::from_secs(7), "nobody answers"));
         assert_eq!(silence.last, Some(status()));
-        assert!(matches!(watch.heard(Ok(status()), at(10)), View::Answered(_)));
+        assert!(matches!(watch.heard(Ok(status().into()), at(10)), View::Answered(_)));
         assert!(matches!(watch.heard(lost(), at(14)), View::Answered(_)), "the silence begins anew");
     }
 }

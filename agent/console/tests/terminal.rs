@@ -25,6 +25,7 @@ struct Agent {
     host_name: Arc<Mutex<String>>,
     answers: Arc<AtomicU64>,
     mute: Arc<AtomicBool>,
+    setup: Arc<Mutex<String>>,
     _home: tempfile::TempDir,
 }
 
@@ -35,16 +36,23 @@ impl Agent {
         let listener = UnixListener::bind(&socket).unwrap();
         let host_name = Arc::new(Mutex::new("box-one".to_owned()));
         let (answers, mute) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let setup = Arc::new(Mutex::new(r#"{"steps":[],"finished":"2026-01-31T12:00:00Z"}"#.to_owned()));
+        let told = Arc::clone(&setup);
         let (name, count, silent) = (Arc::clone(&host_name), Arc::clone(&answers), Arc::clone(&mute));
         spawn(move || {
             for connection in listener.incoming() {
                 let mut connection = connection.unwrap();
-                let _request = connection.read(&mut [0; 4096]);
+                let mut request = [0; 4096];
+                let length = connection.read(&mut request).unwrap_or(0);
                 if silent.load(Ordering::SeqCst) {
                     continue;
                 }
-                let number = count.fetch_add(1, Ordering::SeqCst);
-                let body = serde_json::to_string(&status(&name.lock().unwrap(), number)).unwrap();
+                let body = if request[..length].starts_with(b"GET /v1/setup ") {
+                    told.lock().unwrap().clone()
+                } else {
+                    let number = count.fetch_add(1, Ordering::SeqCst);
+                    serde_json::to_string(&status(&name.lock().unwrap(), number)).unwrap()
+                };
                 // The console may have given up.
                 let _gone = write!(
                     connection,
@@ -53,7 +61,7 @@ impl Agent {
                 );
             }
         });
-        Self { socket, host_name, answers, mute, _home: home }
+        Self { socket, host_name, answers, mute, setup, _home: home }
     }
 }
 
@@ -213,6 +221,27 @@ fn lost_terminal_is_opened_again() {
     std::os::unix::fs::symlink(&next.path, &device).unwrap();
     next.wait("the whole screen on the new line", |text| text.contains("box-one") && text.contains("address above"));
     assert!(console.0.try_wait().unwrap().is_none(), "it never exits");
+}
+
+#[test]
+fn a_setup_is_followed_until_it_is_finished() {
+    let (agent, mut line) = (Agent::start(), Line::new());
+    let step =
+        |name: &str, state: &str| format!(r#"{{"name":"{name}","state":"{state}","optional":false,"sentence":""}}"#);
+    let steps = [step("account", "done"), step("language", "todo")].join(",");
+    *agent.setup.lock().unwrap() = format!(r#"{{"steps":[{steps}],"current":"language"}}"#);
+    let _console = Console::on("vt220", &agent, &line);
+    line.wait("the setup", |text| text.contains("1 of 2 done; go on at https://192.0.2.7/setup/language"));
+    *agent.setup.lock().unwrap() = format!(r#"{{"steps":[{steps}],"finished":"2026-01-31T12:00:00Z"}}"#);
+    let asked = agent.answers.load(Ordering::SeqCst);
+    line.wait("two more answers", |_| agent.answers.load(Ordering::SeqCst) > asked + 1);
+    // A key brings the whole screen.
+    line.seen.clear();
+    line.master.write_all(b"x").unwrap();
+    line.wait("the whole screen", |text| {
+        text.contains("https://192.0.2.7/") && text.contains("This screen only shows")
+    });
+    assert!(!line.text().contains("of 2 done"), "{}", line.text());
 }
 
 #[test]

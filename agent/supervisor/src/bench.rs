@@ -28,7 +28,7 @@ use tbi_daemon::{Access, Shutdown, replace_file};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
-use crate::appliance::checks::Checks;
+use crate::appliance::checks::{Checks, ProbeRefused};
 use crate::appliance::seams::{Change, Changed, ChosenRouter, Power, Reapply, Reporting, RunRefused, Runs, Workloads};
 use crate::process::{Happening, Standing, State as UnitState};
 use crate::run::appliance::{Appliance, Directories, NO_ROOT, OWN_ROUTER, READY_WITHIN, Site};
@@ -40,6 +40,11 @@ use crate::systemd::{NEEDS_FAILED, Systemd};
 const LOOK: Duration = Duration::from_secs(10);
 /// Host name, addresses and time are applied in a moment; a slow disk may take some.
 const SETTINGS_WITHIN: Duration = Duration::from_secs(60);
+
+/// One in each namespace that has VLANs of the trunk.
+const PROBES: [&str; 2] = ["tbi-network-probe@agents.service", "tbi-network-probe@isp.service"];
+/// RFC 5227 takes seven seconds at most; the unit has twenty.
+const PROBE_WITHIN: Duration = Duration::from_secs(25);
 
 /// See the module.
 pub(crate) struct Bench {
@@ -295,6 +300,23 @@ impl Checks for Bench {
 
     fn examination(&self) -> Examination {
         self.desk().map(RunDesk::examination).unwrap_or_default()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), ProbeRefused>> {
+        async move {
+            let desk = self.desk()?;
+            // The questions are few, but a run counts every frame, and hearing all of a run's frames would take its processors.
+            if let Some(run) = desk.list().into_iter().find(|run| !run.state.is_over()) {
+                return Err(RunRefused::UnderWay { id: run.id }.into());
+            }
+            if desk.examination().phase.is_going() {
+                return Err(RunRefused::Checking.into());
+            }
+            let [agents, isp] = PROBES.map(|unit| self.systemd.oneshot(unit, PROBE_WITHIN));
+            let (agents, isp) = tokio::join!(agents, isp);
+            agents.and(isp).map_err(|error| ProbeRefused::NotDone(error.to_string()))
+        }
+        .boxed()
     }
 }
 

@@ -7,6 +7,7 @@
 mod await_routes;
 mod config;
 mod outcome;
+mod probe;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use crate::network::{NetworkError, NetworkHost, TrunkReport, TrunkState};
 use await_routes::AwaitRoutesArgs;
 use config::{Config, ConfigError};
 use outcome::{Lock, Outcome};
+use probe::ProbeArgs;
 
 /// Where lock and outcome are: the unit's runtime directory.
 const DIRECTORY: &str = "/run/tlsstress-network";
@@ -39,6 +41,8 @@ pub(crate) enum NetworkCommand {
     Show(ShowArgs),
     /// Waits until the ISP router's routes are in force, and changes nothing.
     AwaitRoutes(AwaitRoutesArgs),
+    /// Asks the trunk who has the addresses of the topology, inside the namespace it is started in.
+    Probe(ProbeArgs),
 }
 
 /// A path as it is typed.
@@ -113,6 +117,7 @@ impl NetworkCommand {
             Self::Apply(arguments) => runtime.block_on(arguments.run()),
             Self::Show(arguments) => runtime.block_on(arguments.run()),
             Self::AwaitRoutes(arguments) => runtime.block_on(arguments.run()),
+            Self::Probe(arguments) => arguments.run(),
         }
     }
 }

@@ -232,7 +232,7 @@ fn a_kill_amid_the_setup_takes_a_trial_back_and_loses_no_step() {
     agent.ask(async |agent, _| {
         let locale = Locale { language: "pt-BR".to_owned(), zone: "America/Sao_Paulo".to_owned() };
         agent.change_locale(&locale).await.unwrap();
-        let done = Mark { state: StepState::Done, certificate_sha256: None };
+        let done = Mark::of(StepState::Done);
         agent.mark_step("language", &done).await.unwrap();
         let json = r#"{"addressing":{"method":"static","address":"192.0.2.10/24","gateway":null,"dns":[]}}"#;
         let order = Order { based_on: 0, management: serde_json::from_str(json).unwrap(), seconds: None };

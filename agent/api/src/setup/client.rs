@@ -76,6 +76,15 @@ impl AgentClient {
         self.socket.get_json("/v1/trunk/check").await
     }
 
+    /// Asks the trunk who has the addresses of the topology, and looks at it. It takes up to seven seconds: the limit of this client must be
+    /// longer ([`super::PROBE_WITHIN`]).
+    ///
+    /// # Errors
+    /// [`ClientError`], codes `no-trunk`, `run-under-way`, `checks-under-way`, `not-probed`.
+    pub async fn probe_trunk(&self) -> Result<TrunkCheck, ClientError> {
+        self.socket.post_json("/v1/trunk/probe", &NOTHING).await
+    }
+
     /// How trials of the management network stand.
     ///
     /// # Errors

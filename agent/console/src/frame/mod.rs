@@ -1,6 +1,7 @@
 //! The screen as rows of text: a pure function of what is known. Row widths never reach the last column, where terminals disagree about
 //! wrapping; the number of rows is always the screen's. Only printable ASCII comes out, whatever went in.
 
+mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use tbi_api::access::{DoorCertificate, Origin};
 use tbi_api::health::State;
 use tbi_api::runs::{Run, RunState};
+use tbi_api::setup::Setup;
 use tbi_api::status::Status;
 
 use crate::text::{fit, plain, span, wrap, wrap_most};
@@ -33,9 +35,23 @@ pub(crate) struct Size {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum View {
     /// The agent's last answer.
-    Answered(Box<Status>),
+    Answered(Box<Known>),
     /// It does not answer.
     Silent(Box<Silence>),
+}
+
+/// What an agent that answers said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub status: Status,
+    /// How far the setup is, while it is not finished.
+    pub setup: Option<Setup>,
+}
+
+impl From<Status> for Known {
+    fn from(status: Status) -> Self {
+        Self { status, setup: None }
+    }
 }
 
 /// An agent that does not answer.
@@ -53,7 +69,7 @@ pub(crate) struct Silence {
 pub(crate) fn frame(view: &View, size: Size) -> Vec<String> {
     let width = size.width.saturating_sub(1).max(LABEL + 10);
     let mut rows = match view {
-        View::Answered(status) => answered(status, width, size.height),
+        View::Answered(known) => answered(known, width, size.height),
         View::Silent(silence) => silent(silence, width),
     };
     rows.resize(size.height, String::new());
@@ -72,7 +88,9 @@ pub(crate) fn steady(view: &View) -> View {
         status
     };
     match view {
-        View::Answered(status) => View::Answered(Box::new(still(status))),
+        View::Answered(known) => {
+            View::Answered(Box::new(Known { status: still(&known.status), setup: known.setup.clone() }))
+        }
         View::Silent(silence) => View::Silent(Box::new(Silence {
             lasts: if is_starting(silence) { Duration::ZERO } else { STARTING },
             reason: silence.reason.clone(),
@@ -81,9 +99,16 @@ pub(crate) fn steady(view: &View) -> View {
     }
 }
 
-fn answered(status: &Status, width: usize, height: usize) -> Vec<String> {
+fn answered(known: &Known, width: usize, height: usize) -> Vec<String> {
+    let status = &known.status;
     let mut rows = head(status, width);
     let tail = tail(status, width);
+    let room = height.saturating_sub(rows.len() + tail.len());
+    if let Some(setup) = &known.setup {
+        // What is wrong is told in one row at least: it may be what the setup waits for.
+        let most = room.saturating_sub(usize::from(!status.problems.is_empty()));
+        rows.extend(setup::rows(setup, status, width, most));
+    }
     let room = height.saturating_sub(rows.len() + tail.len());
     rows.extend(problems(&status.problems, width, room));
     rows.resize(height.saturating_sub(tail.len()), String::new());
@@ -257,14 +282,18 @@ fn urls(addresses: &[String]) -> String {
     if addresses.is_empty() {
         return "no address on the management network".to_owned();
     }
-    let url = |address: &String| {
-        let host = address.split('/').next().unwrap_or_default();
-        if host.contains(':') { format!("https://[{host}]/") } else { format!("https://{host}/") }
-    };
-    // Link-local addresses need a zone that differs from machine to machine: of no use in a browser.
-    let usable = addresses.iter().filter(|address| !address.to_ascii_lowercase().starts_with("fe80"));
-    let urls: Vec<String> = usable.map(url).collect();
+    let urls: Vec<String> = usable(addresses).map(url).collect();
     if urls.is_empty() { "only a link-local address on the management network".to_owned() } else { urls.join("  ") }
+}
+
+/// Link-local addresses need a zone that differs from machine to machine: of no use in a browser.
+fn usable(addresses: &[String]) -> impl Iterator<Item = &String> {
+    addresses.iter().filter(|address| !address.to_ascii_lowercase().starts_with("fe80"))
+}
+
+fn url(address: &String) -> String {
+    let host = address.split('/').next().unwrap_or_default();
+    if host.contains(':') { format!("https://[{host}]/") } else { format!("https://{host}/") }
 }
 
 fn addresses(status: &Status) -> String {

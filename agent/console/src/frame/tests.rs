@@ -55,7 +55,7 @@ pub(crate) fn status() -> Status {
 }
 
 fn shown(status: &Status) -> Vec<String> {
-    frame(&View::Answered(Box::new(status.clone())), SIZE)
+    frame(&View::Answered(Box::new(status.clone().into())), SIZE)
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn views_that_differ_in_time_only_say_the_same() {
     let mut later = status();
     later.time = "2026-01-31T12:35:56Z".to_owned();
     later.uptime_seconds += 60;
-    let view = |status: &Status| View::Answered(Box::new(status.clone()));
+    let view = |status: &Status| View::Answered(Box::new(status.clone().into()));
     assert_eq!(steady(&view(&status())), steady(&view(&later)));
     later.host_name = "other".to_owned();
     assert_ne!(steady(&view(&status())), steady(&view(&later)));
@@ -277,7 +277,8 @@ proptest! {
         let view = if silent {
             View::Silent(Box::new(Silence { lasts: Duration::from_secs(numbers[0].into()), reason: next(), last: Some(status) }))
         } else {
-            View::Answered(Box::new(status))
+            let setup = numbers[0].is_multiple_of(2).then(|| setup::tests::setup(&next(), &[&next(), &next()], 3));
+            View::Answered(Box::new(Known { status, setup }))
         };
         let size = Size { width, ..SIZE };
         let rows = frame(&view, size);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tbi_api::device::{Bundle, Kind};
-use tbi_api::settings::{Addressing, Change as NewSettings, Management, Settings};
+use tbi_api::settings::{Addressing, Change as NewSettings, Management, NicChoice, Settings};
 use tbi_api::setup::{FindingVerdict, Locale, Mark, StepState};
 use tbi_api::trial::{Order, Outcome};
 use tbi_daemon::Shutdown;
@@ -32,7 +32,7 @@ fn order(based_on: u64) -> Order {
 }
 
 fn mark(state: StepState) -> Mark {
-    Mark { state, certificate_sha256: None }
+    Mark::of(state)
 }
 
 /// A box in this process, to be killed by dropping it.
@@ -226,8 +226,52 @@ async fn authorities_of_the_device_come_in_once_and_go_again() {
         assert_eq!(code(&unknown), "personas-silent");
         let trunk = agent.check_trunk().await.unwrap();
         assert_eq!((trunk.mac, trunk.findings[0].verdict), (None, FindingVerdict::NotChecked));
+        let refused = agent.probe_trunk().await.unwrap_err();
+        assert!(
+            code(&refused) == "no-trunk" && refused.to_string().contains("choose one in the settings"),
+            "{refused}"
+        );
         let time = agent.time().await.unwrap();
         assert!(time.findings.iter().any(|finding| finding.name == "synchronised"), "{time:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_wire_is_asked_where_there_is_a_trunk_and_what_it_answered_is_told() {
+    const TRUNK: &str = "52:54:00:00:00:03";
+    let (dir, root) = booted("one");
+    let seen = |vlan: u16, host: &str, answers: &[&str]| {
+        json!({
+            "when": "2026-01-31T23:59:59Z", "trunk": TRUNK, "took_ms": 5000, "sentence": "",
+            "vlans": [{"vlan": vlan, "interface": format!("vlan{vlan}"), "frames": 3, "echoes": 0, "trouble": "",
+                "addresses": [{"address": host, "whose": "ours", "probes": 1, "answers": answers}]}],
+        })
+        .to_string()
+    };
+    let files = [("agents", seen(30, "172.17.0.2", &["52:54:00:00:00:09"])), ("isp", seen(2001, "200.130.0.2", &[]))];
+    for (namespace, text) in &files {
+        let folder = root.path(&format!("run/tlsstress-probe/{namespace}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("outcome.json"), text).unwrap();
+    }
+    on_a_box(dir.path(), root, |agent, _, _, _| async move {
+        assert_eq!(code(&agent.probe_trunk().await.unwrap_err()), "no-trunk");
+        let trunk = Some(NicChoice { mac: TRUNK.to_owned() });
+        let settings = Settings { trunk, ..Settings::default() };
+        agent.change_settings(&NewSettings { based_on: 0, settings }).await.unwrap();
+        let check = agent.probe_trunk().await.unwrap();
+        let duplicates = check.findings.iter().find(|finding| finding.name == "duplicates").unwrap();
+        assert_eq!(duplicates.verdict, FindingVerdict::Failed);
+        assert!(duplicates.evidence.contains("172.17.0.2 on VLAN 30 (52:54:00:00:00:09)"), "{duplicates:?}");
+        assert_eq!(agent.check_trunk().await.unwrap().findings.last().unwrap().name, "tags");
+        agent.start_preflight(&tbi_api::bench::Order::default()).await.unwrap();
+        assert_eq!(code(&agent.probe_trunk().await.unwrap_err()), "checks-under-way");
+        let entries = agent.audit(&Default::default()).await.unwrap();
+        assert!(entries.iter().any(|entry| entry.target == "/v1/trunk/probe"), "what was asked is in the chain");
+        // The first pre-flight is not done while it goes on, whatever reason is given.
+        let mark = Mark { reason: Some("a reason that is long enough".to_owned()), ..Mark::of(StepState::Done) };
+        assert_eq!(code(&agent.mark_step("preflight", &mark).await.unwrap_err()), "step-not-done");
     })
     .await;
 }

@@ -9,6 +9,7 @@ mod error;
 mod namespace;
 mod observe;
 mod place;
+pub(crate) mod probe;
 mod router;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -11,18 +11,18 @@ use tbi_bench::topology::Topology;
 use super::tests::{comes_through, connects, in_namespaces, persona_of_both_families};
 use super::*;
 
-const MAC: &str = "52:54:00:00:00:01";
+pub(super) const MAC: &str = "52:54:00:00:00:01";
 
 fn plan(path: Path) -> NetworkPlan {
     let fabric = Fabric { site: Site::External { trunk: MAC.parse().unwrap() }, isp: IspRouter::Static };
     NetworkPlan::on(fabric, &Topology::builtin(), &Catalogue::builtin(), path)
 }
 
-fn host() -> NetworkHost {
+pub(super) fn host() -> NetworkHost {
     NetworkHost { sublayer: Sublayer::MacVlan, ..NetworkHost::default() }
 }
 
-fn sh(script: &str) -> String {
+pub(super) fn sh(script: &str) -> String {
     let output = std::process::Command::new("sh")
         .args(["-ec", script])
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -33,7 +33,7 @@ fn sh(script: &str) -> String {
 }
 
 /// The NIC, called `ens4`, and its cable into the namespace `device`, which has the device's addresses and routes.
-fn plug_in_device() {
+pub(super) fn plug_in_device() {
     sh(&format!(
         "ip netns add device
          ip link add ens4 address {MAC} type veth peer name port netns device

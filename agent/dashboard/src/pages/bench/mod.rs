@@ -17,7 +17,7 @@ mod history;
 mod network;
 pub(super) mod observability;
 mod personas;
-mod preflight;
+pub(super) mod preflight;
 
 use std::sync::Arc;
 

@@ -58,7 +58,7 @@ struct PreflightPage {
     never: bool,
 }
 
-fn name(check: CheckName) -> &'static str {
+pub(in crate::pages) fn name(check: CheckName) -> &'static str {
     match check {
         CheckName::Subnets => "subnets",
         CheckName::DecryptMode => "decrypt-mode",
@@ -69,7 +69,7 @@ fn name(check: CheckName) -> &'static str {
 }
 
 /// In the class of a state, a check that warned is degraded.
-fn verdict(verdict: CheckVerdict) -> &'static str {
+pub(in crate::pages) fn verdict(verdict: CheckVerdict) -> &'static str {
     match verdict {
         CheckVerdict::Passed => "passed",
         CheckVerdict::Warning => "warning",

@@ -19,7 +19,7 @@ mod client_certificate;
 mod door;
 mod licence;
 mod new_token;
-mod qr;
+pub(super) mod qr;
 mod second_factor;
 mod support;
 mod system;

@@ -8,13 +8,13 @@ const QUIET: usize = 4;
 
 /// Edge of the picture and what is drawn in it, in modules.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Picture {
-    pub(super) edge: usize,
-    pub(super) path: String,
+pub(in crate::pages) struct Picture {
+    pub(in crate::pages) edge: usize,
+    pub(in crate::pages) path: String,
 }
 
 /// `None`: the text is too long for a code.
-pub(super) fn picture(text: &str) -> Option<Picture> {
+pub(in crate::pages) fn picture(text: &str) -> Option<Picture> {
     let code = QrCode::with_error_correction_level(text, EcLevel::M).ok()?;
     let width = code.width();
     let colors = code.to_colors();

@@ -183,6 +183,7 @@ fn on_trial(visit: &Visit, trial: &Trial) -> View {
         Addressing::Static { address, .. } => {
             let url = url(host(visit), address.addr());
             view.links.push((format!("{url}setup/management"), url.clone()));
+            view.show_code(&format!("{url}setup/management"));
             view.fact(look.say("setup-new-url"), url);
         }
         Addressing::Dhcp => view.fact(look.say("setup-new-url"), look.say("setup-url-of-dhcp")),

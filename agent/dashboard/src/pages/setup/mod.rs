@@ -4,7 +4,7 @@
 //! | module | job |
 //! |---|---|
 //! | [`view`] | what a step's page consists of: facts, tables, fields |
-//! | [`account`], [`language`], [`management`], [`time`], [`certificate`], [`topology`], [`trunk`], [`device`], [`authorities`], [`preflight`], [`summary`] | one step each |
+//! | [`account`], [`language`], [`name`], [`management`], [`time`], [`certificate`], [`topology`], [`trunk`], [`device`], [`authorities`], [`preflight`], [`summary`] | one step each |
 //! | [`locale`] | language and zone of the box, for readers who chose none |
 //!
 //! A step is one entry of [`STEPS`], one arm of [`Step::view`], and one of [`Step::keep`] when something is typed. Invariant: a finished setup
@@ -17,6 +17,7 @@ mod device;
 mod language;
 pub(super) mod locale;
 mod management;
+mod name;
 mod preflight;
 mod summary;
 mod time;
@@ -51,6 +52,7 @@ struct Step(&'static str, &'static str, Proof);
 const STEPS: &[Step] = &[
     Step("account", "/setup/account", Proof::Usual),
     Step("language", "/setup/language", Proof::Usual),
+    Step("name", "/setup/name", Proof::Usual),
     Step("management", "/setup/management", Proof::Usual),
     Step("time", "/setup/time", Proof::Usual),
     Step("certificate", "/setup/certificate", Proof::Usual),
@@ -214,6 +216,7 @@ impl Step {
         match self.0 {
             "account" => account::view(visit),
             "language" => language::view(visit, typed).await,
+            "name" => name::view(visit, around, typed).await,
             "management" => management::view(visit, around, typed).await,
             "time" => time::view(visit, typed).await,
             "certificate" => certificate::view(visit, around),
@@ -221,7 +224,7 @@ impl Step {
             "trunk" => trunk::view(visit, typed).await,
             "device" => device::view(visit, typed).await,
             "authorities" => authorities::view(visit, typed).await,
-            "preflight" => preflight::view(visit).await,
+            "preflight" => preflight::view(visit, typed).await,
             _ => summary::view(pages, visit, around).await,
         }
     }
@@ -230,13 +233,16 @@ impl Step {
     async fn keep(&self, visit: &Visit, fields: &Fields) -> Result<Kept, ClientError> {
         match (self.0, fields.text("action")) {
             ("language", "keep") => language::keep(visit, fields).await,
+            ("name", "keep") => name::keep(visit, fields).await,
             ("management", "keep") => management::keep(visit, fields).await,
             ("management", "confirm") => visit.agent.confirm_trial().await.map(|_trials| Kept::Done),
             ("management", "withdraw") => visit.agent.withdraw_trial().await.map(|()| Kept::Stay),
             ("time", "keep") => time::keep(visit, fields).await,
             ("topology", "keep") => topology::keep(visit, fields).await,
             ("trunk", "keep") => trunk::keep(visit, fields).await,
+            ("trunk", "probe") => trunk::probe(visit).await,
             ("device", "keep") => device::keep(visit, fields).await,
+            ("preflight", "check") => preflight::begin(visit).await,
             ("authorities", "keep") => authorities::keep(visit, fields).await,
             ("authorities", "remove") => authorities::remove(visit, fields).await,
             _ => Ok(Kept::Wrong(Problems::page(visit.look.say("setup-no-action")))),
@@ -293,10 +299,10 @@ async fn send_step(State(pages): State<Arc<Pages>>, Path(name): Path<String>, fo
     let SignedForm { who, fields, .. } = form;
     let step = step_of(&name)?;
     let visit = Visit::new(&pages, who, step.1);
-    let mark = |state| Mark { state, certificate_sha256: None };
     let kept = match fields.text("action") {
+        "done" if step.0 == "preflight" => preflight::done(&visit, &fields).await,
         "done" => done(step, &visit, &fields).await,
-        "skip" => visit.agent.mark_step(step.0, &mark(StepState::Skipped)).await.map(|_setup| Kept::Done),
+        "skip" => visit.agent.mark_step(step.0, &Mark::of(StepState::Skipped)).await.map(|_setup| Kept::Done),
         "finish" if step.0 == "summary" => match visit.agent.finish_setup().await {
             Ok(_finished) => return Ok(see_other("/setup")),
             Err(error) => Err(error),
@@ -346,7 +352,7 @@ async fn done(step: &Step, visit: &Visit, fields: &Fields) -> Result<Kept, Clien
         let problem = visit.look.say("setup-certificate-compare");
         return Ok(Problems::at("compared", problem).into());
     }
-    let mark = Mark { state: StepState::Done, certificate_sha256: seen };
+    let mark = Mark { certificate_sha256: seen, ..Mark::of(StepState::Done) };
     visit.agent.mark_step(step.0, &mark).await.map(|_setup| Kept::Done)
 }
 

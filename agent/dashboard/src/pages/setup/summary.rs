@@ -18,6 +18,9 @@ pub(super) async fn view(_pages: &Arc<Pages>, visit: &Visit, around: &Around) ->
     if let Ok(status) = &around.status {
         let urls = status.addresses.iter().filter_map(|address| address.split('/').next()?.parse().ok());
         let urls: Vec<String> = urls.map(|address| management::url(management::host(visit), address)).collect();
+        if let Some(first) = urls.first() {
+            view.show_code(first);
+        }
         let urls = if urls.is_empty() { look.say("box-no-address").into_owned() } else { urls.join(" ") };
         view.fact(look.say("setup-new-url"), urls);
         view.fact(look.say("setup-host-name"), status.host_name.clone());
@@ -30,6 +33,10 @@ pub(super) async fn view(_pages: &Arc<Pages>, visit: &Visit, around: &Around) ->
             None => view.fact(look.say("setup-leaf"), look.say("setup-certificate-unknown")),
         }
         view.code(look.say("setup-node"), status.certificate_sha256.to_uppercase());
+    }
+    let steps = around.setup.as_ref().map(|setup| setup.steps.as_slice()).unwrap_or_default();
+    for reason in steps.iter().filter_map(|step| step.reason.clone()) {
+        view.fact(look.say("setup-preflight-reason"), reason);
     }
     if let Ok(locale) = locale {
         view.fact(look.say("setup-step-language"), format!("{}, {}", locale.language, locale.zone));

@@ -1,6 +1,7 @@
 //! The card towards an outside device: chosen here, and looked at.
 
 use tbi_api::settings::NicChoice;
+use tbi_api::setup::PROBE_WITHIN;
 use tbi_daemon::ClientError;
 
 use super::super::form::Fields;
@@ -28,8 +29,16 @@ pub(super) async fn view(visit: &Visit, typed: Option<&Fields>) -> View {
     view.fields.push(field.hint(look.say("setup-trunk-hint")));
     view.hidden.push(("based_on", settings.version.to_string()));
     view.keep = Some(look.say("setup-trunk-keep").into_owned());
+    if is_chosen {
+        view.buttons.push(("probe", look.say("setup-trunk-probe").into_owned()));
+    }
     view.done = is_chosen.then(|| look.say("setup-go-on").into_owned());
     view
+}
+
+/// Asks the wire; what it answered stands in the findings afterwards.
+pub(super) async fn probe(visit: &Visit) -> Result<Kept, ClientError> {
+    visit.agent.clone().with_timeout(PROBE_WITHIN).probe_trunk().await.map(|_check| Kept::Stay)
 }
 
 pub(super) async fn keep(visit: &Visit, fields: &Fields) -> Result<Kept, ClientError> {

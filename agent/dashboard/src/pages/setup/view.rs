@@ -10,6 +10,7 @@ use tbi_daemon::ClientError;
 use super::super::form::Fields;
 use super::super::frame::{Banner, Choice};
 use super::super::look::Look;
+use super::super::rooms::qr::{Picture, picture};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(super) struct View {
     pub(super) facts: Vec<Fact>,
     pub(super) tables: Vec<Table>,
     pub(super) links: Vec<(String, String)>,
+    /// A URL to be photographed by another machine than the one the page is read on.
+    pub(super) code: Option<Code>,
     pub(super) fields: Vec<Field>,
     /// Fields that nobody sees.
     pub(super) hidden: Vec<(&'static str, String)>,
@@ -34,6 +37,14 @@ pub(super) struct View {
     pub(super) tick: Option<Field>,
     /// Seconds after which there is something else to see here.
     pub(super) reload_after: Option<u64>,
+}
+
+/// A URL as a QR code.
+#[derive(Debug)]
+pub(super) struct Code {
+    pub(super) picture: Picture,
+    /// What it leads to, for whoever does not see it.
+    pub(super) url: String,
 }
 
 #[derive(Debug)]
@@ -92,6 +103,11 @@ impl View {
     /// A fact that is compared letter by letter.
     pub(super) fn code(&mut self, label: Cow<'_, str>, value: impl Into<String>) {
         self.facts.push(Fact { label: label.into_owned(), value: value.into(), code: true });
+    }
+
+    /// A URL as a QR code; one that is too long for it stands in the facts all the same.
+    pub(super) fn show_code(&mut self, url: &str) {
+        self.code = picture(url).map(|picture| Code { picture, url: url.to_owned() });
     }
 
     /// Puts what is wrong where it belongs.

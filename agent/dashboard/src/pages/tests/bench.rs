@@ -24,7 +24,7 @@ use super::{Browser, Stand};
 
 /// What the agent says of the bench.
 pub(super) struct Told {
-    examination: Examination,
+    pub(super) examination: Examination,
     personas: Personas,
     dut: Dut,
     links: Links,

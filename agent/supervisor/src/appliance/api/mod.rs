@@ -55,6 +55,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/locale", get(setup::locale).put(setup::change_locale))
         .route("/v1/time", get(setup::time))
         .route("/v1/trunk/check", get(setup::check_trunk))
+        .route("/v1/trunk/probe", post(setup::probe_trunk))
         .route("/v1/device", get(device::device).put(device::change_device))
         .route("/v1/device/authorities", get(device::authorities).post(device::add_authorities))
         .route("/v1/device/authorities/{sha256}", delete(device::remove_authority))
@@ -119,6 +120,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         setup::change_locale,
         setup::time,
         setup::check_trunk,
+        setup::probe_trunk,
         device::device,
         device::change_device,
         device::authorities,

@@ -9,6 +9,8 @@ use tbi_bench::control::Problem;
 use tbi_daemon::{ApiError, ApiJson};
 
 use super::{Answer, Shared};
+use crate::appliance::checks::ProbeRefused;
+use crate::appliance::seams::RunRefused;
 use crate::appliance::setup::SetupError;
 use crate::appliance::trail::{Detail, by, database};
 
@@ -76,6 +78,25 @@ pub(super) async fn time(State(shared): State<Shared>) -> Json<TimeReport> {
 #[utoipa::path(get, path = "/v1/trunk/check", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = TrunkCheck)))]
 pub(super) async fn check_trunk(State(shared): State<Shared>) -> Json<TrunkCheck> {
     Json(shared.appliance.check_trunk().await)
+}
+
+/// Asks the trunk, VLAN by VLAN, whether somebody else has the addresses of the box there (RFC 5227, RFC 4862) and whether the device answers for
+/// its own, and counts the frames that come in meanwhile. It takes up to seven seconds.
+#[utoipa::path(post, path = "/v1/trunk/probe", security(("session" = ["operator", "administrator"])), responses(
+    (status = 200, description = "Asked", body = TrunkCheck),
+    (status = 409, description = "There is no trunk, or a run or checks use the bench", body = Problem),
+    (status = 503, description = "It could not be asked", body = Problem),
+))]
+pub(super) async fn probe_trunk(State(shared): State<Shared>) -> Answer<Json<TrunkCheck>> {
+    shared.appliance.probe_trunk().await.map(Json).map_err(|error| {
+        let (status, code) = match &error {
+            ProbeRefused::NoTrunk => (StatusCode::CONFLICT, "no-trunk"),
+            ProbeRefused::Busy(RunRefused::UnderWay { .. }) => (StatusCode::CONFLICT, "run-under-way"),
+            ProbeRefused::Busy(RunRefused::Checking) => (StatusCode::CONFLICT, "checks-under-way"),
+            ProbeRefused::Busy(_) | ProbeRefused::NotDone(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-probed"),
+        };
+        ApiError::new(status, code, error.to_string())
+    })
 }
 
 fn refused(error: SetupError) -> ApiError {

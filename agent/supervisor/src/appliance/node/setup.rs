@@ -3,9 +3,14 @@
 use jiff::Timestamp;
 use tbi_api::setup::{TimeReport, TrunkCheck};
 
+use super::super::checks::ProbeRefused;
 use super::super::observe::Clock;
 use super::super::setup::{clock, trunk};
 use super::Appliance;
+use crate::network::probe::ProbeOutcome;
+
+/// What the probes in the two namespaces left.
+const PROBES: [&str; 2] = ["run/tlsstress-probe/agents/outcome.json", "run/tlsstress-probe/isp/outcome.json"];
 
 impl Appliance {
     /// The clock and what it is set by.
@@ -33,6 +38,33 @@ impl Appliance {
             nic,
             frames: nic.and_then(|nic| counted(&nic.name, "rx").zip(counted(&nic.name, "tx"))),
             network: seen.observed.network.as_ref(),
+            probes: &self.probes(),
         })
+    }
+
+    /// What was seen when the trunk was asked last, by namespace; nothing of one that was never asked.
+    fn probes(&self) -> [Option<ProbeOutcome>; 2] {
+        PROBES.map(|path| serde_json::from_str(&self.place.root.text(path)?).ok())
+    }
+
+    /// Asks the trunk who has the addresses of the topology, and looks at it.
+    ///
+    /// # Errors
+    /// [`ProbeRefused`].
+    pub(crate) async fn probe_trunk(&self) -> Result<TrunkCheck, ProbeRefused> {
+        if self.in_force().checked.wanted.trunk.is_none() {
+            return Err(ProbeRefused::NoTrunk);
+        }
+        let before = self.probes();
+        match self.checks().probe().await {
+            Ok(()) => Ok(self.check_trunk().await),
+            // The program's own words, if it got as far as saying any, are better than systemd's about it.
+            Err(ProbeRefused::NotDone(why)) => {
+                let fresh = self.probes().into_iter().zip(before).filter(|(now, before)| now != before);
+                let mut said = fresh.filter_map(|(now, _)| Some(now?.sentence).filter(|said| !said.is_empty()));
+                Err(ProbeRefused::NotDone(said.next().unwrap_or(why)))
+            }
+            Err(refused) => Err(refused),
+        }
     }
 }

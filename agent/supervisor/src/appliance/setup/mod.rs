@@ -7,7 +7,7 @@
 //! | [`steps`] | the table of steps, and when each counts as done |
 //! | [`device`], [`authorities`] | the device under test, and whose signatures it makes |
 //! | [`capabilities`] | what is documented of each kind of device |
-//! | [`clock`], [`trunk`] | what is found of the clock and of the card towards the device; pure |
+//! | [`clock`], [`trunk`], [`wire`] | what is found of the clock, of the card towards the device, and on its wire; pure |
 //!
 //! Invariants: a mark is on disk before it is answered, so that reload, restart and power cut lose none; a finished setup is never changed
 //! again.
@@ -20,6 +20,7 @@ pub(crate) mod steps;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trunk;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -27,9 +28,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tbi_api::access::By;
 use tbi_api::setup::{Locale, Mark, Setup, Step, StepState};
+use tbi_bench::preflight::Bypass;
 use tbi_ledger::{Ledger, LedgerError};
 
-use self::steps::{Facts, STEPS, StepKind};
+use self::steps::{Checked, Facts, STEPS, StepKind};
 use super::node::{Appliance, Lost};
 
 /// Document of the marks.
@@ -53,6 +55,15 @@ struct Marked {
     state: StepState,
     when: Timestamp,
     by: String,
+    /// Why it is done although what it stands for is not as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Marked {
+    fn new(state: StepState, when: Timestamp, by: &By) -> Self {
+        Self { state, when, by: by.actor.clone(), reason: None }
+    }
 }
 
 /// Why the setup goes no further.
@@ -114,6 +125,7 @@ impl Record {
                 state: self.state_of(kind, facts),
                 when: mark.map(|mark| mark.when.to_string()),
                 by: mark.map(|mark| mark.by.clone()),
+                reason: mark.and_then(|mark| mark.reason.clone()),
                 optional: kind.optional,
                 sentence: kind.sentence.to_owned(),
             }
@@ -130,6 +142,7 @@ impl Record {
     fn mark(&mut self, name: &str, mark: &Mark, facts: &Facts, by: &By, now: Timestamp) -> Result<(), SetupError> {
         self.unfinished()?;
         let step = steps::named(name).ok_or(SetupError::NoSuchStep)?;
+        let mut marked = Marked::new(mark.state, now, by);
         match mark.state {
             StepState::Todo => {
                 self.marks.remove(step.name);
@@ -138,14 +151,17 @@ impl Record {
             StepState::Skipped if !step.optional => return Err(SetupError::NotOptional(step.name)),
             StepState::Skipped => {}
             StepState::Done => {
-                let done = (step.is_done)(facts).and_then(|()| match step.name {
-                    "certificate" => facts.certificate_is(mark.certificate_sha256.as_deref()),
-                    _ => Ok(()),
-                });
+                let done = match (step.name, &mark.reason) {
+                    ("certificate", _) => facts.certificate_is(mark.certificate_sha256.as_deref()),
+                    ("preflight", Some(reason)) if facts.preflight == Checked::Shut => {
+                        let bypass = Bypass::new(reason, by.actor.clone()).map_err(|error| error.to_string());
+                        bypass.map(|bypass| marked.reason = Some(bypass.reason))
+                    }
+                    _ => (step.is_done)(facts),
+                };
                 done.map_err(|why| SetupError::NotDone { step: step.name, why })?;
             }
         }
-        let marked = Marked { state: mark.state, when: now, by: by.actor.clone() };
         self.marks.insert(step.name.to_owned(), marked);
         Ok(())
     }
@@ -157,13 +173,11 @@ impl Record {
                 StepState::Todo => return Err(SetupError::Incomplete(step.name)),
                 // Kept, so that a later look does not depend on what was true by itself today.
                 state => {
-                    let marked = Marked { state, when: now, by: by.actor.clone() };
-                    self.marks.entry(step.name.to_owned()).or_insert(marked);
+                    self.marks.entry(step.name.to_owned()).or_insert_with(|| Marked::new(state, now, by));
                 }
             }
         }
-        let marked = Marked { state: StepState::Done, when: now, by: by.actor.clone() };
-        self.marks.insert(steps::LAST.to_owned(), marked);
+        self.marks.insert(steps::LAST.to_owned(), Marked::new(StepState::Done, now, by));
         self.finished = Some(now);
         Ok(())
     }
@@ -175,20 +189,21 @@ impl Appliance {
         let door = self.door_certificate().map(|certificate| certificate.leaf_sha256.as_str().to_owned());
         let settings = self.in_force();
         let known = self.ledger(|ledger, _| {
-            let has_accounts = !ledger.accounts()?.is_empty();
+            let claimed = ledger.accounts()?.iter().map(|account| account.created).min();
             let locale = ledger.document(LOCALE)?.is_some();
             let device = device::Described::read(ledger)?.map(|described| described.kind);
-            Ok::<_, SetupError>((has_accounts, locale, device, authorities::Kept::read(ledger)?.count()))
+            Ok::<_, SetupError>((claimed, locale, device, authorities::Kept::read(ledger)?.count()))
         });
-        let (has_accounts, locale, device, authorities) = known.await?;
+        let (claimed, locale, device, authorities) = known.await?;
         Ok(Facts {
-            has_accounts,
+            has_accounts: claimed.is_some(),
             locale,
             on_trial: settings.trial.is_some(),
             door_certificate: door,
             trunk: settings.checked.wanted.trunk.is_some(),
             device,
             authorities,
+            preflight: Checked::of(&self.checks().examination(), claimed, Timestamp::now()),
         })
     }
 

@@ -1,6 +1,8 @@
 //! The steps of the wizard: one table, in their order. A later step (updates, egress, recovery key) is one entry here, one in the table of the
 //! pages, and what it sets.
 
+use jiff::Timestamp;
+use tbi_api::bench::{Examination, Phase};
 use tbi_api::device::Kind;
 
 /// The step that ends the setup.
@@ -22,6 +24,40 @@ pub(super) struct Facts {
     pub(super) device: Option<Kind>,
     /// Certificates of the device that were brought.
     pub(super) authorities: usize,
+    /// The pre-flight checks since the setup began.
+    pub(super) preflight: Checked,
+}
+
+/// How the pre-flight checks stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// Not made since the setup began, as far as this agent knows.
+    #[default]
+    Not,
+    Going,
+    /// A run would begin.
+    Open,
+    /// A run would not.
+    Shut,
+}
+
+impl Checked {
+    /// The setup began when the first account was made.
+    pub(super) fn of(examination: &Examination, claimed: Option<Timestamp>, now: Timestamp) -> Self {
+        // A clock that was ahead when the box was claimed and was put right since would make everything look older than the setup.
+        let began = claimed.filter(|at| *at <= now);
+        let started = examination.started.parse::<Timestamp>().ok();
+        if began.is_some_and(|began| started.is_some_and(|started| started < began)) {
+            return Self::Not;
+        }
+        match (examination.phase, examination.open) {
+            (Phase::Never, _) => Self::Not,
+            (Phase::Preparing | Phase::Checking, _) => Self::Going,
+            (Phase::Done, Some(true)) => Self::Open,
+            // Checks that ended before their time prove nothing.
+            (Phase::Done, Some(false) | None) => Self::Shut,
+        }
+    }
 }
 
 /// One step.
@@ -50,6 +86,13 @@ pub(super) const STEPS: &[StepKind] = &[
         by_itself: false,
         sentence: "Language and time zone of pages and console, where a person has not chosen.",
         is_done: |facts| facts.locale.or("language and zone were not chosen; send them with PUT /v1/locale"),
+    },
+    StepKind {
+        name: "name",
+        optional: true,
+        by_itself: false,
+        sentence: "Name by which the box is known on its network and in its certificate.",
+        is_done: |_| Ok(()),
     },
     StepKind {
         name: "management",
@@ -121,7 +164,17 @@ pub(super) const STEPS: &[StepKind] = &[
         optional: true,
         by_itself: false,
         sentence: "The five checks that are made before every run, made for the first time.",
-        is_done: |_| Ok(()),
+        is_done: |facts| {
+            let why = match facts.preflight {
+                Checked::Open => return Ok(()),
+                Checked::Not => "the checks were not made since the setup began; make them with POST /v1/preflight",
+                Checked::Going => "the checks are being made; wait for their end, which GET /v1/preflight tells",
+                Checked::Shut => {
+                    "a check did not pass; do what its remedy says and make them again, or say why the setup goes on (reason)"
+                }
+            };
+            Err(why.to_owned())
+        },
     },
     StepKind {
         name: LAST,

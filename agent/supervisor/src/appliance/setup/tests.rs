@@ -3,10 +3,11 @@
 
 use jiff::Timestamp;
 use tbi_api::access::{By, LOCAL};
+use tbi_api::bench::{Examination, Phase};
 use tbi_api::device::Kind;
 use tbi_api::setup::{Locale, Mark, StepState};
 
-use super::steps::{Facts, STEPS};
+use super::steps::{Checked, Facts, STEPS};
 use super::{Record, SetupError, check_locale};
 
 fn by() -> By {
@@ -18,7 +19,7 @@ fn now() -> Timestamp {
 }
 
 fn mark(state: StepState) -> Mark {
-    Mark { state, certificate_sha256: None }
+    Mark::of(state)
 }
 
 fn done(record: &mut Record, name: &str, facts: &Facts) -> Result<(), SetupError> {
@@ -50,6 +51,8 @@ fn steps_come_in_their_order_and_back_is_allowed() {
     assert_eq!(record.shown(&Facts::default()).current.as_deref(), Some("account"));
     assert_eq!(record.shown(&facts).current.as_deref(), Some("language"), "the account is done by its claim");
     done(&mut record, "language", &facts).unwrap();
+    assert_eq!(record.shown(&facts).current.as_deref(), Some("name"));
+    done(&mut record, "name", &facts).unwrap();
     done(&mut record, "management", &facts).unwrap();
     assert_eq!(record.shown(&facts).current.as_deref(), Some("time"));
     record.mark("language", &mark(StepState::Todo), &facts, &by(), now()).unwrap();
@@ -65,7 +68,7 @@ fn steps_come_in_their_order_and_back_is_allowed() {
 fn a_step_is_not_done_because_somebody_says_so() {
     let mut record = Record::default();
     let none = Facts::default();
-    for name in ["account", "language", "trunk", "device", "certificate", "summary"] {
+    for name in ["account", "language", "trunk", "device", "certificate", "preflight", "summary"] {
         let refused = done(&mut record, name, &none);
         assert!(matches!(refused, Err(SetupError::NotDone { .. })), "{name}: {refused:?}");
     }
@@ -91,13 +94,62 @@ fn a_step_is_not_done_because_somebody_says_so() {
 fn the_certificate_is_done_with_its_own_fingerprint_only() {
     let (mut record, facts) = (Record::default(), ready());
     let mut with = |seen: &str| {
-        let mark = Mark { state: StepState::Done, certificate_sha256: Some(seen.to_owned()) };
+        let mark = Mark { certificate_sha256: Some(seen.to_owned()), ..Mark::of(StepState::Done) };
         record.mark("certificate", &mark, &facts, &by(), now())
     };
     for wrong in ["", "ab", &"ac".repeat(32), &"ab".repeat(33)] {
         assert!(with(wrong).is_err(), "{wrong}");
     }
     assert!(with(&["AB"; 32].join(":")).is_ok());
+}
+
+#[test]
+fn the_preflight_is_done_when_it_passed_since_the_setup_began_or_with_a_reason_that_is_kept() {
+    let mut record = Record::default();
+    let with = |preflight| Facts { preflight, ..ready() };
+    let because = |reason: &str| Mark { reason: Some(reason.to_owned()), ..Mark::of(StepState::Done) };
+    let mut send = |mark: &Mark, checked| record.mark("preflight", mark, &with(checked), &by(), now());
+    for checked in [Checked::Not, Checked::Going, Checked::Shut] {
+        assert!(matches!(send(&mark(StepState::Done), checked), Err(SetupError::NotDone { .. })), "{checked:?}");
+    }
+    let reason = "the device gets its licence on Monday";
+    for checked in [Checked::Not, Checked::Going] {
+        assert!(send(&because(reason), checked).is_err(), "a reason does not stand for checks that nobody made");
+    }
+    for wrong in ["", "so what", "two lines of\nreason", &"a".repeat(501)] {
+        let refused = send(&because(wrong), Checked::Shut).unwrap_err().to_string();
+        assert!(refused.starts_with("the step 'preflight' is not done") && refused.len() < 400, "{refused}");
+    }
+    send(&because(reason), Checked::Shut).unwrap();
+    let text = serde_json::to_string(&record).unwrap();
+    let kept: Record = serde_json::from_str(&text).unwrap();
+    let shown = kept.shown(&Facts::default());
+    let step = shown.steps.iter().find(|step| step.name == "preflight").unwrap();
+    assert_eq!((step.state, step.reason.as_deref()), (StepState::Done, Some(reason)));
+    // Made again, and passed: the reason goes.
+    record.mark("preflight", &because(reason), &with(Checked::Open), &by(), now()).unwrap();
+    assert_eq!(record.marks["preflight"].reason, None);
+}
+
+#[test]
+fn checks_of_before_the_setup_and_checks_that_ended_early_prove_nothing() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let (claimed, later) = (at("2026-01-31T12:00:00Z"), at("2026-01-31T13:00:00Z"));
+    let made =
+        |started: &str, phase, open| Examination { started: started.to_owned(), phase, open, ..Examination::default() };
+    for (examination, expected) in [
+        (Examination::default(), Checked::Not),
+        (made("2026-01-31T11:59:59Z", Phase::Done, Some(true)), Checked::Not),
+        (made("2026-01-31T12:30:00Z", Phase::Preparing, None), Checked::Going),
+        (made("2026-01-31T12:30:00Z", Phase::Done, Some(true)), Checked::Open),
+        (made("2026-01-31T12:30:00Z", Phase::Done, Some(false)), Checked::Shut),
+        (made("2026-01-31T12:30:00Z", Phase::Done, None), Checked::Shut),
+    ] {
+        assert_eq!(Checked::of(&examination, Some(claimed), later), expected, "{examination:?}");
+    }
+    // The clock was ahead when the box was claimed.
+    let made = made("2026-01-31T12:30:00Z", Phase::Done, Some(true));
+    assert_eq!(Checked::of(&made, Some(at("2031-01-01T00:00:00Z")), later), Checked::Open);
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! What is found at the card towards the device: there, plugged in, how fast, cut into VLANs, whether frames come in, and whether somebody else
-//! has our addresses. Pure; it judges what the kernel and the network program say, and says what nobody looked at.
+//! What is found at the card towards the device: there, plugged in, how fast, cut into VLANs, whether frames come in; and what its wire answered
+//! ([`super::wire`]). Pure; it judges what the kernel and the network program say, and says what nobody looked at.
 
 use tbi_api::setup::{Finding, FindingVerdict, TrunkCheck};
 
 use super::super::nic::{FoundNic, Mac};
 use super::super::observe::NetworkOutcome;
+use super::wire::{self, Probes};
 
 /// Below this a trunk is slower than what one core of load agents can ask for.
 const SLOW_MBPS: u64 = 1000;
@@ -19,6 +20,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) frames: Option<(u64, u64)>,
     /// What the network program did.
     pub(crate) network: Option<&'a NetworkOutcome>,
+    /// What the probes of the wire saw.
+    pub(crate) probes: &'a Probes,
 }
 
 pub(crate) fn report(seen: &Seen<'_>) -> TrunkCheck {
@@ -49,13 +52,15 @@ pub(crate) fn report(seen: &Seen<'_>) -> TrunkCheck {
             driver(nic),
             vlans(seen.network),
             frames(nic, seen.frames),
-            duplicates(),
-        ],
+        ]
+        .into_iter()
+        .chain(wire::findings(mac, seen.probes))
+        .collect(),
     };
     TrunkCheck { mac, interface, findings }
 }
 
-fn finding(name: &str, verdict: FindingVerdict, evidence: &str, remedy: &str) -> Finding {
+pub(super) fn finding(name: &str, verdict: FindingVerdict, evidence: &str, remedy: &str) -> Finding {
     Finding { name: name.to_owned(), verdict, evidence: evidence.to_owned(), remedy: remedy.to_owned() }
 }
 
@@ -130,23 +135,10 @@ fn frames(nic: &FoundNic, frames: Option<(u64, u64)>) -> Finding {
         Some((received, sent)) => finding(
             "frames",
             FindingVerdict::Passed,
-            &format!(
-                "{} has received {received} frames and sent {sent}; with which VLAN tags is not counted.",
-                nic.name
-            ),
+            &format!("{} has received {received} frames and sent {sent} since it is up.", nic.name),
             "",
         ),
     }
-}
-
-/// A probe (RFC 5227, section 2.1.1) takes a raw socket in the namespaces of the bench, which no program of this release opens.
-fn duplicates() -> Finding {
-    finding(
-        "duplicates",
-        FindingVerdict::NotChecked,
-        "This release sends no address probes (RFC 5227), so it is not known whether somebody else has the addresses of the topology.",
-        "Look at the device's ARP table for the addresses of the inside networks before the first run.",
-    )
 }
 
 #[cfg(test)]
@@ -161,7 +153,7 @@ mod tests {
 
     #[test]
     fn without_a_trunk_it_says_so() {
-        let check = report(&Seen { wanted: None, nic: None, frames: None, network: None });
+        let check = report(&Seen { wanted: None, nic: None, frames: None, network: None, probes: &[None, None] });
         assert_eq!((check.mac, check.findings.len()), (None, 1));
         assert!(check.findings[0].evidence.contains("practice device"));
     }
@@ -169,19 +161,31 @@ mod tests {
     #[test]
     fn a_card_that_is_gone_a_cable_that_is_out_and_a_port_that_is_silent() {
         let wanted = "52:54:00:00:00:04".parse().ok();
-        let gone = report(&Seen { wanted, nic: None, frames: None, network: None });
+        let gone = report(&Seen { wanted, nic: None, frames: None, network: None, probes: &[None, None] });
         assert_eq!(verdict(&gone, "chosen"), FindingVerdict::Failed);
         let mut card = nic("ens4", "52:54:00:00:00:04", "a2");
         (card.carrier, card.speed_mbps) = (false, Some(100));
         let network = NetworkOutcome { ok: false, sentence: "no such card".to_owned(), trunk: Default::default() };
-        let bad = report(&Seen { wanted, nic: Some(&card), frames: Some((0, 7)), network: Some(&network) });
+        let bad = report(&Seen {
+            wanted,
+            nic: Some(&card),
+            frames: Some((0, 7)),
+            network: Some(&network),
+            probes: &[None, None],
+        });
         let verdicts = ["link", "speed", "vlans", "frames"].map(|name| verdict(&bad, name));
         use FindingVerdict::{Failed, NotChecked, Passed, Warning};
         assert_eq!(verdicts, [Failed, Warning, Failed, Warning]);
         (card.carrier, card.speed_mbps) = (true, Some(10_000));
         let mut network = NetworkOutcome { ok: true, ..network };
         network.trunk.state = "up".to_owned();
-        let good = report(&Seen { wanted, nic: Some(&card), frames: Some((9, 7)), network: Some(&network) });
+        let good = report(&Seen {
+            wanted,
+            nic: Some(&card),
+            frames: Some((9, 7)),
+            network: Some(&network),
+            probes: &[None, None],
+        });
         let verdicts = ["link", "speed", "vlans", "frames"].map(|name| verdict(&good, name));
         assert_eq!(verdicts, [Passed, Passed, Passed, Passed]);
         assert_eq!(verdict(&good, "duplicates"), NotChecked, "what nobody looked at has not passed");

@@ -11,7 +11,7 @@ use tbi_api::history::Asked;
 use tbi_api::runs::Profile;
 use tbi_bench::control::practice_dut::{Behaviour, TcpPolicy};
 
-use super::super::checks::Checks;
+use super::super::checks::{Checks, ProbeRefused};
 use super::super::history;
 use super::*;
 
@@ -31,6 +31,15 @@ impl Checks for Made {
 
     fn examination(&self) -> Examination {
         self.0.lock().unwrap().clone()
+    }
+
+    /// The program's files are the test's; without any it is one that did not get as far.
+    fn probe(&self) -> BoxFuture<'_, Result<(), ProbeRefused>> {
+        let asked = match self.examination().phase.is_going() {
+            true => Err(RunRefused::Checking.into()),
+            false => Ok(()),
+        };
+        Box::pin(std::future::ready(asked))
     }
 }
 

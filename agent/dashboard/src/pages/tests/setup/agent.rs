@@ -20,9 +20,10 @@ use tbi_api::setup::{Finding, FindingVerdict, Locale, Mark, Setup, Step, StepSta
 use tbi_api::trial::{Order, Trial, Trials};
 use tbi_daemon::ApiError;
 
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 12] = [
     "account",
     "language",
+    "name",
     "management",
     "time",
     "certificate",
@@ -69,7 +70,8 @@ impl Told {
                 state,
                 when: (state != StepState::Todo).then(|| "2026-01-31T23:00:00Z".to_owned()),
                 by: None,
-                optional: ["time", "certificate", "trunk", "authorities", "preflight"].contains(name),
+                reason: self.marks.get(*name).and_then(|mark| mark.reason.clone()),
+                optional: ["name", "time", "certificate", "trunk", "authorities", "preflight"].contains(name),
                 sentence: "What it is for.".to_owned(),
             }
         };
@@ -211,6 +213,7 @@ fn router(told: Shared) -> Router {
         .route("/v1/hardware", get(hardware))
         .route("/v1/time", get(time))
         .route("/v1/trunk/check", get(check))
+        .route("/v1/trunk/probe", post(probe))
         .with_state(told)
 }
 
@@ -348,6 +351,19 @@ async fn time(State(told): State<Shared>) -> Json<TimeReport> {
         rtc_skew_seconds: Some(7),
         findings: locked(&told).findings.clone(),
     })
+}
+
+async fn probe(State(told): State<Shared>, method: Method, uri: Uri) -> Response {
+    {
+        let mut told = locked(&told);
+        if let Some(refusal) = told.refusal(&method, &uri) {
+            return refusal;
+        }
+        let evidence =
+            "Asked at 2026-01-31T23:30:00Z: somebody else answers for 172.17.0.2 on VLAN 30 (52:54:00:00:00:09).";
+        told.findings = vec![finding("duplicates", FindingVerdict::Failed, evidence, "Find it in the switch's table.")];
+    }
+    check(State(told)).await.into_response()
 }
 
 async fn check(State(told): State<Shared>) -> Json<TrunkCheck> {

@@ -3,6 +3,7 @@
 
 pub(super) mod agent;
 mod faults;
+mod looks;
 
 use tbi_api::access::{DoorCertificate, Origin};
 use tbi_api::device::Kind;
@@ -12,9 +13,10 @@ use self::agent::Told;
 use super::{Browser, Stand};
 use crate::access::tests::{CLAIM_CODE, PASSWORD};
 
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 12] = [
     "/setup/account",
     "/setup/language",
+    "/setup/name",
     "/setup/management",
     "/setup/time",
     "/setup/certificate",
@@ -86,8 +88,9 @@ async fn whoever_claims_the_box_lands_in_the_setup_and_it_goes_on_where_it_was()
     browser.post(&stand, "/welcome", &fields).await.leads_to("/setup");
     browser.get(&stand, "/setup").await.is(200).has("class=\"onward\" href=\"/setup/language\"");
     stand.setup(|told| {
-        let done = tbi_api::setup::Mark { state: StepState::Done, certificate_sha256: None };
-        told.marks.insert("language".to_owned(), done);
+        let done = tbi_api::setup::Mark::of(StepState::Done);
+        told.marks.insert("language".to_owned(), done.clone());
+        told.marks.insert("name".to_owned(), done);
     });
     // Another browser, after a restart of everything.
     let mut other = Browser::log_in(&stand, "anna").await;
@@ -128,18 +131,23 @@ async fn the_whole_setup_is_walked_in_both_languages() {
             super::markup::well_made(path, &page);
         }
         let fingerprint = "ab".repeat(32);
-        let story: [(&str, Typed<'_>, &str); 13] = [
+        let story: [(&str, Typed<'_>, &str); 14] = [
             ("/setup/account", &[("action", "done")], "/setup/language"),
             // Language and zone of the box; the reader's own stay.
             (
                 "/setup/language",
                 &[("action", "keep"), ("language", "en"), ("zone", "America/Sao_Paulo")],
+                "/setup/name",
+            ),
+            (
+                "/setup/name",
+                &[("action", "keep"), ("based_on", "3"), ("host_name", " tbi-lab-1 ")],
                 "/setup/management",
             ),
             ("/setup/management", &[("action", "done")], "/setup/time"),
             (
                 "/setup/time",
-                &[("action", "keep"), ("based_on", "3"), ("servers", "ntp.example.net\r\n192.0.2.1\r\n")],
+                &[("action", "keep"), ("based_on", "4"), ("servers", "ntp.example.net\r\n192.0.2.1\r\n")],
                 "/setup/time",
             ),
             ("/setup/time", &[("action", "skip")], "/setup/certificate"),
@@ -148,8 +156,8 @@ async fn the_whole_setup_is_walked_in_both_languages() {
                 &[("action", "done"), ("compared", "yes"), ("certificate_sha256", fingerprint.as_str())],
                 "/setup/topology",
             ),
-            ("/setup/topology", &[("action", "keep"), ("based_on", "4"), ("place", "outside")], "/setup/trunk"),
-            ("/setup/trunk", &[("action", "keep"), ("based_on", "4"), ("nic", "52:54:00:00:00:04")], "/setup/trunk"),
+            ("/setup/topology", &[("action", "keep"), ("based_on", "5"), ("place", "outside")], "/setup/trunk"),
+            ("/setup/trunk", &[("action", "keep"), ("based_on", "5"), ("nic", "52:54:00:00:00:04")], "/setup/trunk"),
             ("/setup/trunk", &[("action", "done")], "/setup/device"),
             (
                 "/setup/device",
@@ -173,6 +181,10 @@ async fn the_whole_setup_is_walked_in_both_languages() {
         }
         stand.setup(|told| {
             assert_eq!(told.locale.zone, "America/Sao_Paulo");
+            assert_eq!(
+                (told.settings.settings.host_name.as_str(), told.marks["name"].state),
+                ("tbi-lab-1", StepState::Done)
+            );
             assert_eq!(told.settings.settings.ntp_servers, ["ntp.example.net", "192.0.2.1"]);
             assert_eq!(told.settings.settings.trunk.as_ref().unwrap().mac, "52:54:00:00:00:04");
             assert_eq!(told.marks["certificate"].certificate_sha256.as_deref(), Some(fingerprint.as_str()));
@@ -180,7 +192,11 @@ async fn the_whole_setup_is_walked_in_both_languages() {
             assert_eq!((told.device.kind, told.marks["time"].state), (Kind::PanOs, StepState::Skipped));
         });
         let page = anna.get(&stand, "/setup/summary").await.is(200).has("https://localhost/").has("https://10.0.2.15/");
-        page.has("AB:AB:AB").has("CD:CD:CD").has("ntp.example.net").has("52:54:00:00:00:04");
+        page.has("<svg class=\"qr\" role=\"img\"")
+            .has("AB:AB:AB")
+            .has("CD:CD:CD")
+            .has("ntp.example.net")
+            .has("52:54:00:00:00:04");
         anna.post(&stand, "/setup/summary", &all(&token, &[("action", "finish")])).await.leads_to("/setup");
         let page =
             anna.get(&stand, "/setup").await.is(200).has("AB:AB:AB").has("class=\"good\"").has_not("class=\"onward\"");
@@ -201,6 +217,7 @@ async fn a_network_on_trial_says_where_to_go_and_what_happens_if_nothing_is_pres
     let page = page.has("https://localhost/").has("href=\"https://192.0.2.10/setup/management\"");
     let page =
         page.has("If nothing is pressed, the old network comes back by itself").has("2026-01-31 23:31:00 +00:00");
+    let page = page.has("<svg class=\"qr\" role=\"img\" aria-label=\"QR code of https://192.0.2.10/setup/management\"");
     let page = page.has("60 seconds left").has("value=\"confirm\"").has("value=\"withdraw\"");
     assert_eq!(page.header("refresh"), "", "nothing is fetched from an address that is gone");
     let page = anna.get(&stand, "/setup/management").await.is(200).has("value=\"confirm\"");
@@ -231,7 +248,7 @@ async fn language_and_zone_of_the_box_are_those_of_readers_who_chose_none() {
     nobody.get(&stand, "/login").await.has("<html lang=\"en\">");
     let (mut anna, token) = proven(&stand).await;
     let fields = [("action", "keep"), ("language", "pt-BR"), ("zone", "America/Manaus")];
-    anna.post(&stand, "/setup/language", &all(&token, &fields)).await.leads_to("/setup/management");
+    anna.post(&stand, "/setup/language", &all(&token, &fields)).await.leads_to("/setup/name");
     for path in ["/login", "/nowhere"] {
         nobody.get(&stand, path).await.has("<html lang=\"pt-BR\">").has("America/Manaus");
     }
