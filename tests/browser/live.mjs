@@ -18,7 +18,8 @@ const SECONDS = {
   profile: "quick",
   plan: {
     name: "seconds", pairs: 1, reference_blocks: 1, protocols: ["h2"], objects: ["1KB"],
-    phases: { ramp_up: "0ms", sustain: "200ms", ramp_down: "0ms" }, latency: { rate: "50/s" },
+    personas: 10, handshake_timeout: "20s", request_timeout: "30s", latency: { rate: "50/s" },
+    phases: { ramp_up: "0ms", sustain: "200ms", ramp_down: "0ms" },
   },
 };
 
@@ -106,7 +107,7 @@ await main(async (story) => {
 
   const tabs = await story.must("seven tabs follow it at once", async () => {
     const tabs = await Promise.all(Array.from({ length: TABS }, () => context.newPage()));
-    await Promise.all(tabs.map((tab) => tab.goto(address)));
+    await Promise.all(tabs.map((tab) => tab.goto(address, { timeout: NEWS_WITHIN * 2 })));
     for (const tab of tabs) assert((await shown(tab)).live, "a tab does not follow");
     return tabs;
   });
@@ -125,10 +126,13 @@ await main(async (story) => {
     await story.shoot(tab, "pictures-within-a-trial");
   });
 
-  await story.step("all seven go on, and none of them is frozen", async () => {
+  await story.step("all seven go on without loading themselves again, and none of them is frozen", async () => {
+    const following = Date.now();
     const before = await Promise.all(tabs.map(shown));
     await Promise.all(tabs.map((tab, at) => until(tab, `tab ${at + 1} shows news`, NEWS_WITHIN, async () => (await shown(tab)).rows > before[at].rows)));
     for (const tab of tabs) assert(await moves(tab), "a tab is frozen");
+    const loads = await Promise.all(tabs.map((tab) => tab.evaluate(() => performance.timeOrigin)));
+    assert(loads.every((at) => at < following), "a tab loaded itself again although the run goes on");
     const streams = await Promise.all(tabs.map((tab) => tab.evaluate(() => performance.getEntriesByType("resource").filter((it) => it.name.endsWith("/events")).length)));
     assert(streams.reduce((sum, it) => sum + it, 0) <= 1, `the tabs hold ${streams} streams; one is enough for all`);
   });
@@ -200,9 +204,12 @@ await main(async (story) => {
   });
 
   await story.must("the run ends measured, and every page shows its end by itself", async () => {
-    const ended = await over(page, id, RUN_WITHIN);
-    assert(["passed", "failed"].includes(ended.state), `it is ${ended.state}: ${ended.sentence}`);
-    await Promise.all([...tabs, second].map((tab) => until(tab, "the end", NEWS_WITHIN, async () => !(await shown(tab)).live)));
+    // The agent makes the report of the run just then, and on a busy machine a page may find it silent once; it asks again.
+    await story.forgiving(/status of 503/, async () => {
+      const ended = await over(page, id, RUN_WITHIN);
+      assert(["passed", "failed"].includes(ended.state), `it is ${ended.state}: ${ended.sentence}`);
+      await Promise.all([...tabs, second].map((tab) => until(tab, "the end", NEWS_WITHIN, async () => !(await shown(tab)).live)));
+    });
   });
   await story.step("all show the same numbers", async () => {
     const all = await Promise.all([...tabs, second].map(numbers));

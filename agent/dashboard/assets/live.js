@@ -40,6 +40,8 @@ async function renew() {
   }
   if (!answer.ok) throw new Error(`${answer.status}`);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  // Before its parts are taken out of it: one of them says so.
+  const goes = page.querySelector("[data-live]") !== null;
   for (const part of document.querySelectorAll("[data-part]")) {
     const name = part.getAttribute("data-part") ?? "";
     const other = page.querySelector(`[data-part="${CSS.escape(name)}"]`);
@@ -51,7 +53,7 @@ async function renew() {
   await charts?.renew();
   // Somebody has this page in view, and the box was asked in their name.
   used();
-  return page.querySelector("[data-live]") !== null;
+  return goes;
 }
 
 /** Follows a run. @param {HTMLElement} live */
