@@ -13,6 +13,9 @@ const RUN_WITHIN = 300_000;
 /** A page that follows shows what is new after this at the latest, ms: a trial, a renewal, a busy machine. */
 const NEWS_WITHIN = 60_000;
 
+/** How a run may end here: a machine that is busy with nine pages may be too slow to prove anything, which its page then says. */
+const MEASURED = ["passed", "failed", "not_measured"];
+
 /** The smallest run that is taken: some seconds from its first block to its last. */
 const SECONDS = {
   profile: "quick",
@@ -72,12 +75,14 @@ async function shown(page) {
         log: [...document.querySelectorAll(".log li")].map((it) => it.textContent ?? ""),
         rows: document.querySelectorAll("[data-charts] tbody tr").length,
         live: document.querySelector("[data-live]") !== null,
+        // The page of a run that is over has more on it, and loads itself again to have it.
+        over: document.getElementById("verdict") !== null,
         stale: document.getElementById("stale")?.hidden === false,
         text: document.querySelector("main")?.textContent ?? "",
       };
     });
   // A page that loads itself again because its run is over has no document for a moment.
-  return look().catch(() => ({ log: [], rows: 0, live: true, stale: false, text: "" }));
+  return look().catch(() => ({ log: [], rows: 0, live: true, over: false, stale: false, text: "" }));
 }
 
 /** Whether the page's script still runs: a timer of it fires. @param {import("playwright-core").Page} page */
@@ -203,12 +208,12 @@ await main(async (story) => {
     await story.shoot(tabs[0], "after-another-door");
   });
 
-  await story.must("the run ends measured, and every page shows its end by itself", async () => {
+  await story.must("the run ends by itself, and every page shows its end by itself", async () => {
     // The agent makes the report of the run just then, and on a busy machine a page may find it silent once; it asks again.
     await story.forgiving(/status of 503/, async () => {
       const ended = await over(page, id, RUN_WITHIN);
-      assert(["passed", "failed"].includes(ended.state), `it is ${ended.state}: ${ended.sentence}`);
-      await Promise.all([...tabs, second].map((tab) => until(tab, "the end", NEWS_WITHIN, async () => !(await shown(tab)).live)));
+      assert(MEASURED.includes(ended.state), `it is ${ended.state}: ${ended.sentence}`);
+      await Promise.all([...tabs, second].map((tab) => until(tab, "the end", NEWS_WITHIN, async () => (await shown(tab)).over)));
     });
   });
   await story.step("all show the same numbers", async () => {
@@ -249,7 +254,7 @@ await main(async (story) => {
   });
   await story.step("a run of seconds has pictures, and its page says what cannot be claimed", async () => {
     const ended = await over(page, short, RUN_WITHIN);
-    assert(["passed", "failed"].includes(ended.state), `it is ${ended.state}: ${ended.sentence}`);
+    assert(MEASURED.includes(ended.state), `it is ${ended.state}: ${ended.sentence}`);
     await visit(page, `/runs/${short}`);
     await until(page, "pictures", NEWS_WITHIN, async () => (await shown(page)).rows > 0);
     assert((await page.locator("[data-charts] canvas").count()) > 0, "nothing is drawn");
