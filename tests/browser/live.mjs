@@ -128,7 +128,6 @@ await main(async (story) => {
       const [after, second] = [await run(), await shown(tab)];
       return second.rows > first.rows && after?.progress?.trials_done === before.progress.trials_done;
     });
-    await story.shoot(tab, "pictures-within-a-trial");
   });
 
   await story.step("all seven go on without loading themselves again, and none of them is frozen", async () => {
