@@ -108,6 +108,15 @@ await main(async (story) => {
       await story.shoot(page, "runs");
     });
   }
+  if (first && second && has("/runs/compare")) {
+    await story.step("both are ticked in the list and compared, the older one as the baseline", async () => {
+      await visit(page, "/runs");
+      for (const id of [second, first]) await page.check(`[name="run-${id}"]`);
+      await submit(page, page.locator('form[action="/runs/compare"] button').last());
+      assert((await page.inputValue("[name=baseline]")) === first, "the baseline is not the one that was measured first");
+      assert((await page.locator("#compared").count()) > 0, "no table compares them");
+    });
+  }
   if (first && second) {
     await story.step("the two are compared with their intervals", async () => {
       if (has("/runs/compare")) {

@@ -104,7 +104,12 @@ impl Dashboard {
     #[track_caller]
     pub fn walk(&self, story: &str, language: &str, within: Duration) {
         let (url, code) = (self.url(), self.code());
-        walk(story, language, &Target { url: &url, code: &code, resolve: None, measures: true }, within);
+        walk(
+            story,
+            language,
+            &Target { url: &url, code: &code, resolve: None, measures: true, lab: Some(self.pid()) },
+            within,
+        );
     }
 
     /// Ctrl-C; how it ended, how long that took, and its folder.
@@ -128,6 +133,8 @@ pub struct Target<'a> {
     pub resolve: Option<&'a str>,
     /// Whether runs can be measured there within the story.
     pub measures: bool,
+    /// Process of the lab, whose programs a story may end.
+    pub lab: Option<u32>,
 }
 
 /// Runs a story against a box in a language.
@@ -140,6 +147,9 @@ pub fn walk(story: &str, language: &str, at: &Target<'_>, within: Duration) {
     node.env("TBI_BROWSER_MODULES", modules()).env("TBI_CHROMIUM", chromium()).env("TBI_BROWSER_OUT", &pictures);
     node.env("TBI_URL", at.url).env("TBI_CODE", at.code).env("TBI_LANGUAGE", language);
     node.env("TBI_MEASURES", if at.measures { "yes" } else { "no" }).env("TBI_PAGES", pages().to_string());
+    if let Some(lab) = at.lab {
+        node.env("TBI_LAB", lab.to_string());
+    }
     if let Some(resolve) = at.resolve {
         node.env("TBI_RESOLVE", resolve);
     }

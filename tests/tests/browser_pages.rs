@@ -34,6 +34,6 @@ fn browser_without_javascript_an_operators_day_works() {
 #[test]
 fn browser_checks_see_what_they_are_for() {
     // Its pages are its own; nothing listens there.
-    let nobody = Target { url: "https://127.0.0.1:9/", code: "", resolve: None, measures: false };
+    let nobody = Target { url: "https://127.0.0.1:9/", code: "", resolve: None, measures: false, lab: None };
     tbi_tests::browser::walk("selfcheck", "en", &nobody, Duration::from_secs(120));
 }

@@ -22,6 +22,6 @@ fn vm_browser_an_operators_day_on_a_new_box() {
     let code = row.split_whitespace().nth(2).unwrap().to_owned();
     let resolve = format!("tbi.local {}", machine.door_tcp());
     // Runs on an emulated processor take too long to be part of a story; `vm_campaign` measures there.
-    let target = Target { url: "https://tbi.local/", code: &code, resolve: Some(&resolve), measures: false };
+    let target = Target { url: "https://tbi.local/", code: &code, resolve: Some(&resolve), measures: false, lab: None };
     walk("story", "en", &target, Duration::from_secs(900));
 }

@@ -43,6 +43,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::reason::Reason;
+
 pub use client::AccessClient;
 pub use door::{DoorCertificate, Origin};
 pub use names::{AccountName, Digest, Hidden, NoDigest, NoName, NoTokenId, Role, Scope, TokenId, UnknownWord};
@@ -161,6 +163,9 @@ pub struct AccountChange {
     pub end_sessions: bool,
     /// Somebody logged in.
     pub logged_in: Option<Timestamp>,
+    /// Why, for the audit chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// Another second factor.

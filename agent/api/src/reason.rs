@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest reason, characters.
 pub const LONGEST: usize = 200;
 /// Its name in a query and in an entry's detail.
@@ -18,7 +20,8 @@ pub const NAME: &str = "reason";
 ///     assert!(wrong.parse::<Reason>().is_err());
 /// }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Reason(String);
 
 /// A text is no reason.
@@ -60,6 +63,20 @@ impl FromStr for Reason {
         let text = text.trim();
         let good = (1..=LONGEST).contains(&text.chars().count()) && !text.chars().any(breaks);
         if good { Ok(Self(text.to_owned())) } else { Err(NoReason) }
+    }
+}
+
+impl TryFrom<String> for Reason {
+    type Error = NoReason;
+
+    fn try_from(text: String) -> Result<Self, NoReason> {
+        text.parse()
+    }
+}
+
+impl From<Reason> for String {
+    fn from(reason: Reason) -> Self {
+        reason.0
     }
 }
 

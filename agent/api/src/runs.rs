@@ -10,6 +10,7 @@ use tbi_bench::record::{Authorization, Tool, Verdict};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::preflight::Bypass;
+use crate::series::Second;
 
 /// Asks for a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -131,6 +132,12 @@ pub struct Progress {
     pub remaining_seconds: u64,
     /// What the last finished block showed, in a few words.
     pub last_block: String,
+    /// Trials done, of all blocks.
+    #[serde(default)]
+    pub trials_done: u32,
+    /// The newest second of the trial under way; `None` before its first, and between trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<Second>,
 }
 
 /// Runs a list gives at most when it is not told how many.

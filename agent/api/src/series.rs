@@ -123,6 +123,35 @@ pub struct Trace {
     pub ttfb_p50_ms: Vec<Option<f64>>,
 }
 
+/// A second of the trial under way, as counted; it is in the traces as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RunSecond)]
+pub struct Second {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Object.
+    pub object: Object,
+    /// Load.
+    #[schema(value_type = String)]
+    pub kind: TrialKind,
+    /// Arm.
+    pub arm: Arm,
+    /// Its end, since the start of the run, ms.
+    pub at_ms: u64,
+    /// Its length, µs; the last one of a trial may be shorter than a second.
+    pub length_us: u64,
+    /// Connections established.
+    pub connections: u64,
+    /// Transactions that succeeded.
+    pub succeeded: u64,
+    /// Transactions that failed.
+    pub failed: u64,
+    /// Body bytes received.
+    pub body_bytes: u64,
+    /// Median time to first byte, µs.
+    pub ttfb_p50_us: Option<u64>,
+}
+
 /// How a table is to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

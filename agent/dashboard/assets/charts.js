@@ -4,7 +4,8 @@
 import uPlot from "./uplot.js";
 
 /**
- * @typedef {{protocol: string, object: string, kind: string, arm: string, joined: number, at_s: number[]}} Trace
+ * @typedef {{protocol: string, object: string, kind: string, arm: string, joined: number, at_s: number[], connections_per_s: number[],
+ *   requests_per_s: number[], failed_per_s: number[], mbit_per_s: number[], ttfb_p50_ms: (number | null)[]}} Trace
  * @typedef {{key: string, kind: string, title: string, unit: string}} Measure
  */
 
@@ -171,6 +172,37 @@ export class Charts {
     const answer = await fetch(this.path, { headers: { accept: "application/json" } });
     if (!answer.ok) return;
     this.traces = (await answer.json()).traces;
+    this.offer();
+  }
+
+  /**
+   * Draws a second that was measured just now, until the series has it.
+   * @param {{protocol: string, object: string, kind: string, arm: string, at_ms: number, length_us: number, connections: number,
+   *   succeeded: number, failed: number, body_bytes: number, ttfb_p50_us: number | null}} second
+   */
+  add(second) {
+    const { protocol, object, kind, arm } = second;
+    const [at, length] = [second.at_ms / 1000, second.length_us / 1e6];
+    if (!(length > 0)) return;
+    const same = (/** @type {Trace} */ it) => it.protocol === protocol && it.object === object && it.kind === kind && it.arm === arm;
+    let trace = this.traces.find(same);
+    if (!trace) {
+      trace = { protocol, object, kind, arm, joined: 1, at_s: [], connections_per_s: [], requests_per_s: [], failed_per_s: [], mbit_per_s: [], ttfb_p50_ms: [] };
+      this.traces.push(trace);
+    }
+    // What the series has already.
+    if ((trace.at_s.at(-1) ?? -1) >= at - 0.0005) return;
+    trace.at_s.push(at);
+    trace.connections_per_s.push(second.connections / length);
+    trace.requests_per_s.push(second.succeeded / length);
+    trace.failed_per_s.push(second.failed / length);
+    trace.mbit_per_s.push((second.body_bytes * 8) / 1e6 / length);
+    trace.ttfb_p50_ms.push(second.ttfb_p50_us == null ? null : second.ttfb_p50_us / 1000);
+    this.offer();
+  }
+
+  /** Lets choose among what there is, and shows it. */
+  offer() {
     const pairs = [...new Set(this.traces.map((trace) => `${trace.protocol} ${trace.object}`))];
     if (pairs.length === 0) return;
     if (!pairs.includes(this.chosen)) this.chosen = pairs[0];

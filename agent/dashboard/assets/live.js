@@ -1,12 +1,18 @@
 // Keeps the page of a run as it is at the agent. The server draws the page; this module asks for it again when something happened, and puts
-// its parts in place. So nothing is kept here: a reload, a second browser and a restart show the same.
+// its parts in place. So nothing is kept here: a reload, a second browser and a restart show the same. Seconds of the trial under way come with
+// the events and are drawn at once; the page is asked for when a trial is over, and now and then.
 //
 // One stream of events for all pages of a browser: who holds the lock listens and tells the others, because HTTP/1.1 allows six connections
 // to an origin. A page that nobody sees lets go of it, and asks anew when it is seen again.
 import { Charts } from "./charts.js";
+import { used } from "./idle.js";
 
 /** Least time between two askings, ms: the door counts requests. */
 const LEAST = 2000;
+/** Time after which the page is asked for although no trial ended, ms: what has elapsed and what remains would be old. */
+const OLD = 20000;
+/** Pause before a stream that was refused is asked for again, ms: a box that comes up refuses for a while. */
+const AGAIN = 3000;
 /** Silence after which what is shown may be old, ms; the agent gives a sign every five seconds. */
 const SILENCE = 15000;
 
@@ -34,6 +40,8 @@ async function renew() {
   }
   if (!answer.ok) throw new Error(`${answer.status}`);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  // Before its parts are taken out of it: one of them says so.
+  const goes = page.querySelector("[data-live]") !== null;
   for (const part of document.querySelectorAll("[data-part]")) {
     const name = part.getAttribute("data-part") ?? "";
     const other = page.querySelector(`[data-part="${CSS.escape(name)}"]`);
@@ -43,7 +51,9 @@ async function renew() {
     focus();
   }
   await charts?.renew();
-  return page.querySelector("[data-live]") !== null;
+  // Somebody has this page in view, and the box was asked in their name.
+  used();
+  return goes;
 }
 
 /** Follows a run. @param {HTMLElement} live */
@@ -71,10 +81,12 @@ function follow(live) {
   const soon = () => {
     if (waiting === 0 && !document.hidden) waiting = window.setTimeout(now, Math.max(0, asked + LEAST - Date.now()));
   };
-  /** @param {string} what */
-  const hear = (what) => {
+  /** @param {{ what: string, data?: string }} event */
+  const hear = ({ what, data }) => {
     heard = Date.now();
-    if (what !== "pulse") soon();
+    const second = what === "second" && data ? JSON.parse(data).second : undefined;
+    if (second && !document.hidden) charts?.add(second);
+    if (!["pulse", "second"].includes(what) || Date.now() - asked > OLD) soon();
   };
   channel.addEventListener("message", (event) => hear(event.data));
 
@@ -88,9 +100,14 @@ function follow(live) {
         return;
       }
       const source = new EventSource(events);
-      const say = (what) => { hear(what); channel.postMessage(what); };
+      /** @param {string} what @param {string} [data] */
+      const say = (what, data) => { hear({ what, data }); channel.postMessage({ what, data }); };
       release = () => { source.close(); release = () => {}; done(undefined); };
-      for (const what of ["progress", "pulse"]) source.addEventListener(what, () => say(what));
+      for (const what of ["progress", "second", "pulse"]) source.addEventListener(what, (event) => say(what, event.data));
+      source.addEventListener("error", () => {
+        // A browser comes back by itself to a box that did not answer, but not to one that refused.
+        if (source.readyState === EventSource.CLOSED) window.setTimeout(() => release(), AGAIN);
+      });
       source.addEventListener("bye", () => {
         source.close();
         say("bye");

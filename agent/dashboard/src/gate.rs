@@ -56,6 +56,9 @@ pub(crate) struct Caller {
     pub(crate) account: Option<(AccountName, Role)>,
     /// Where they stand in their limits, for the answer.
     pub(crate) standing: Standing,
+    /// The operation takes a fresh proof of the person, and there is none: a form of a page, which asks for it and keeps what was typed
+    /// ([`crate::pages`] lets none of them through to a handler).
+    pub(crate) unproven: bool,
 }
 
 /// Why not. Becomes a problem document with these headers.

@@ -67,6 +67,8 @@ export class Story {
     this.failures = 0;
     this.steps = 0;
     this.picture = 0;
+    /** What the console may say for a while. @type {RegExp | null} */
+    this.forgiven = null;
     /** What the guards saw since the last look. @type {string[]} */
     this.seen = [];
     /** @type {Map<string, { kind: string, bytes: number }>} */
@@ -158,7 +160,8 @@ export class Story {
       const from = message.location().url ?? "";
       // The browser itself calls a refused form, which is a page with its messages, a failed resource.
       const refusal = /Failed to load resource.*status of (400|401|403|404|409|413|422|429)/.test(message.text());
-      if (message.type() === "error" && !(refusal && !from.includes("/assets/"))) {
+      const forgiven = this.forgiven?.test(message.text()) ?? false;
+      if (message.type() === "error" && !forgiven && !(refusal && !from.includes("/assets/"))) {
         this.seen.push(`the console says on ${page.url()}: ${message.text()}`);
       }
     });
@@ -211,6 +214,19 @@ export class Story {
     const value = await this.step(sentence, work);
     if (this.failures > before) throw new Stop(sentence);
     return value;
+  }
+
+  /**
+   * Lets the console complain of what a story breaks on purpose, such as a door that is gone.
+   * @param {RegExp} pattern @param {() => Promise<void>} work
+   */
+  async forgiving(pattern, work) {
+    this.forgiven = pattern;
+    try {
+      await work();
+    } finally {
+      this.forgiven = null;
+    }
   }
 
   /** Something worth reading that is no failure. @param {string} words */

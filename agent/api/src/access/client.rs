@@ -141,8 +141,8 @@ impl AccessClient {
     ///
     /// # Errors
     /// [`ClientError`], code `no-such-session`.
-    pub async fn end_session(&self, hash: &Digest, by: &By) -> Answered<()> {
-        self.remove(&format!("/v1/sessions/{hash}"), by).await
+    pub async fn end_session(&self, hash: &Digest, reason: Option<&Reason>, by: &By) -> Answered<()> {
+        self.remove(&because(&format!("/v1/sessions/{hash}"), reason), by).await
     }
 
     /// All tokens.

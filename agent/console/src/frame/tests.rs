@@ -134,6 +134,7 @@ fn a_run_under_way_and_things_that_are_wrong() {
             elapsed_seconds: 20,
             remaining_seconds: 61,
             last_block: "ON h2 1KB: 180 connections, all intercepted".to_owned(),
+            ..Progress::default()
         }),
         ..status.run.unwrap_or_else(|| unreachable!("the fixture has a run"))
     });
@@ -271,7 +272,7 @@ proptest! {
             state: if running { RunState::Running } else { RunState::Interrupted },
             progress: running.then(|| Progress {
                 blocks_done: numbers[0], blocks: numbers[1], elapsed_seconds: numbers[2].into(),
-                remaining_seconds: u64::MAX - u64::from(numbers[3]), last_block: next(),
+                remaining_seconds: u64::MAX - u64::from(numbers[3]), last_block: next(), ..Progress::default()
             }),
         });
         let view = if silent {

@@ -106,7 +106,7 @@ accounts! {
     fn session(hash: &'a Digest) -> KnownSession;
     fn begin_session(session: &'a NewSession, by: &'a By) -> Session;
     fn change_session(hash: &'a Digest, change: &'a SessionChange, by: &'a By) -> Session;
-    fn end_session(hash: &'a Digest, by: &'a By) -> ();
+    fn end_session(hash: &'a Digest, reason: Option<&'a Reason>, by: &'a By) -> ();
     fn tokens() -> Vec<Token>;
     fn token(hash: &'a Digest) -> KnownToken;
     fn create_token(token: &'a NewToken, by: &'a By) -> Token;

@@ -44,7 +44,7 @@ impl Access {
                 self.refused(asked.peer.address, None, RefusalKind::Csrf);
                 return Err(csrf("it comes from a page of another site"));
             }
-            return Ok(Caller { account: None, standing: *standing });
+            return Ok(Caller { account: None, standing: *standing, unproven: false });
         }
         let identified = self.identify(asked.headers, asked.peer, asked.correlation_id).await?;
         let Some(identity) = identified else {
@@ -62,13 +62,15 @@ impl Access {
         let refused = |kind| self.refused(asked.peer.address, Some(identity.account().name.as_str()), kind);
         let role =
             permitted(&identity, asked.claims, asked.method).inspect_err(|_| refused(RefusalKind::NotPermitted))?;
-        if asked.claims.step_up && !proven_afresh(&identity) {
+        let unproven = asked.claims.step_up && !proven_afresh(&identity);
+        // A form is read first, so that what was typed can be kept while the proof is asked for.
+        if unproven && (is_safe(asked.method) || asked.token == ChangeToken::Header) {
             return Err(Fault::step_up_required());
         }
         if !is_safe(asked.method) && asked.token == ChangeToken::Header {
             self.own_wish(&identity, asked.headers).inspect_err(|_| refused(RefusalKind::Csrf))?;
         }
-        Ok(Caller { account: Some((identity.account().name.clone(), role)), standing: *standing })
+        Ok(Caller { account: Some((identity.account().name.clone(), role)), standing: *standing, unproven })
     }
 
     /// That a change is the user's own wish, and not one of a page the user happens to look at.

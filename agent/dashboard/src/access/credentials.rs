@@ -174,14 +174,16 @@ pub(crate) async fn sessions(State(access): State<Arc<Access>>, who: Who) -> Ans
 
 /// Ends a session: one's own, or any for administrators.
 #[utoipa::path(delete, path = "/api/v1/access/sessions/{hash}", tag = "access",
-    params(("hash" = String, Path, description = "Hash of the session, as listed")),
+    params(("hash" = String, Path, description = "Hash of the session, as listed"), ("reason" = Option<String>, Query, description = "Why, for the audit chain", min_length = 1, max_length = 200, pattern = "^[ -~]*[!-~][ -~]*$")),
     security(("session" = ["viewer", "operator", "administrator", "auditor"])),
-    responses((status = 204), (status = 404, description = "`no-such-session`")))]
+    responses((status = 204), (status = 404, description = "`no-such-session`"), (status = 422, description = "`reason-refused`")))]
 pub(crate) async fn end_session(
     State(access): State<Arc<Access>>,
     who: Who,
     Path(hash): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Answer<StatusCode> {
+    let reason = reason(query.as_deref())?;
     let missing =
         || Fault::new(StatusCode::NOT_FOUND, "no-such-session", "there is no such session of yours; GET lists them");
     let hash: Digest = hash.parse().map_err(|_error| missing())?;
@@ -189,7 +191,7 @@ pub(crate) async fn end_session(
     if !may_end(&who, &known.session.account) {
         return Err(missing());
     }
-    access.accounts.end_session(&hash, &who.by).await?;
+    access.accounts.end_session(&hash, reason.as_ref(), &who.by).await?;
     access.session_changed();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -249,7 +249,7 @@ impl Access {
     responses((status = 204), (status = 403, description = "`needs-session`, `csrf`")))]
 pub(crate) async fn logout(State(access): State<Arc<Access>>, who: Who) -> Answer<Response> {
     let (_id, session, _stepped_up) = who.session()?;
-    found(access.accounts.end_session(&session.hash, &who.by).await)?;
+    found(access.accounts.end_session(&session.hash, None, &who.by).await)?;
     access.session_changed();
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie::no_session())]).into_response())
 }
@@ -293,8 +293,14 @@ pub(crate) async fn step_up(
     who: Who,
     ApiJson(order): ApiJson<StepUp>,
 ) -> Answer<Response> {
-    access.prove(&who, order.password.as_ref(), order.code.as_ref()).await?;
-    access.renewed(&who, who.identity.account(), true).await
+    let (id, session) = stepped_up(&access, &who, &order).await?;
+    Ok(access.hand_out(who.identity.account(), &id, &session))
+}
+
+/// The same, with the session as it is afterwards.
+pub(super) async fn stepped_up(access: &Access, who: &Who, order: &StepUp) -> Answer<(SessionId, Session)> {
+    access.prove(who, order.password.as_ref(), order.code.as_ref()).await?;
+    access.renew(who, who.identity.account(), true).await
 }
 
 impl Access {

@@ -131,13 +131,15 @@ pub(crate) async fn sessions(access: &Arc<Access>, who: Who) -> Answer<Vec<Sessi
 }
 
 /// As `DELETE /api/v1/access/sessions/{hash}`.
-pub(crate) async fn end_session(access: &Arc<Access>, who: Who, hash: String) -> Answer<()> {
-    credentials::end_session(State(Arc::clone(access)), who, Path(hash)).await.map(|_ended| ())
+pub(crate) async fn end_session(access: &Arc<Access>, who: Who, hash: String, reason: Option<&Reason>) -> Answer<()> {
+    let query = RawQuery(reason.map(Reason::query));
+    credentials::end_session(State(Arc::clone(access)), who, Path(hash), query).await.map(|_ended| ())
 }
 
-/// As `POST /api/v1/access/step-up`.
-pub(crate) async fn step_up(access: &Arc<Access>, who: Who, order: StepUp) -> Answer<Cookies> {
-    login::step_up(State(Arc::clone(access)), who, ApiJson(order)).await.map(|response| Cookies::of(&response))
+/// As `POST /api/v1/access/step-up`; also the session's new token for forms.
+pub(crate) async fn step_up(access: &Arc<Access>, who: &Who, order: StepUp) -> Answer<(Cookies, Hidden)> {
+    let (id, _session) = login::stepped_up(access, who, &order).await?;
+    Ok((Cookies::of(&access.with_session((), &id)), access.csrf_of(&id)))
 }
 
 /// As `GET /api/v1/access/users/{name}`.
@@ -151,8 +153,15 @@ pub(crate) async fn create_user(access: &Arc<Access>, who: Who, order: NewUser) 
 }
 
 /// As `PATCH /api/v1/access/users/{name}`.
-pub(crate) async fn change_user(access: &Arc<Access>, who: Who, name: &str, order: UserChange) -> Answer<Account> {
-    let changed = users::change(State(Arc::clone(access)), who, Path(name.to_owned()), ApiJson(order)).await;
+pub(crate) async fn change_user(
+    access: &Arc<Access>,
+    who: Who,
+    name: &str,
+    reason: Option<&Reason>,
+    order: UserChange,
+) -> Answer<Account> {
+    let (name, query) = (Path(name.to_owned()), RawQuery(reason.map(Reason::query)));
+    let changed = users::change(State(Arc::clone(access)), who, name, query, ApiJson(order)).await;
     changed.map(|Json(account)| account)
 }
 
@@ -162,8 +171,9 @@ pub(crate) async fn remove_user(access: &Arc<Access>, who: Who, name: &str, reas
 }
 
 /// As `DELETE /api/v1/access/users/{name}/sessions`.
-pub(crate) async fn end_sessions(access: &Arc<Access>, who: Who, name: &str) -> Answer<()> {
-    users::end_sessions(State(Arc::clone(access)), who, Path(name.to_owned())).await.map(|_ended| ())
+pub(crate) async fn end_sessions(access: &Arc<Access>, who: Who, name: &str, reason: &Reason) -> Answer<()> {
+    let name = Path(name.to_owned());
+    users::end_sessions(State(Arc::clone(access)), who, name, because(reason)).await.map(|_ended| ())
 }
 
 /// As `POST /api/v1/access/password`.
@@ -190,8 +200,8 @@ pub(crate) async fn confirm_second_factor(access: &Arc<Access>, who: &Who, code:
 }
 
 /// As `DELETE /api/v1/access/second-factor`.
-pub(crate) async fn remove_second_factor(access: &Arc<Access>, who: Who) -> Answer<Cookies> {
-    second_factor::remove(State(Arc::clone(access)), who).await.map(|response| Cookies::of(&response))
+pub(crate) async fn remove_second_factor(access: &Arc<Access>, who: Who, reason: &Reason) -> Answer<Cookies> {
+    second_factor::remove(State(Arc::clone(access)), who, because(reason)).await.map(|response| Cookies::of(&response))
 }
 
 /// As `POST /api/v1/access/second-factor/recovery-codes`.

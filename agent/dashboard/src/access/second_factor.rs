@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use tbi_api::access::{AccountChange, Hidden, SecondFactorChange, Totp};
 use tbi_daemon::ApiJson;
 use utoipa::ToSchema;
 
-use super::answer::{Answer, Fault};
+use super::answer::{Answer, Fault, reason};
 use super::clock::lock;
 use super::cookie::SessionId;
 use super::login::Whoami;
@@ -143,14 +143,21 @@ pub(super) async fn confirmed(access: &Access, who: &Who, code: &Hidden) -> Answ
 /// Removes the second factor. Every other session of the account ends; this one gets a new id.
 #[utoipa::path(delete, path = "/api/v1/access/second-factor", tag = "access", operation_id = "remove_second_factor",
     security(("session" = ["viewer", "operator", "administrator", "auditor"])),
+    params(("reason" = Option<String>, Query, description = "Why, for the audit chain", min_length = 1, max_length = 200, pattern = "^[ -~]*[!-~][ -~]*$")),
     extensions(("x-step-up" = json!(true))),
-    responses((status = 200, body = Whoami), (status = 409, description = "`no-second-factor`; `account-changed`")))]
-pub(crate) async fn remove(State(access): State<Arc<Access>>, who: Who) -> Answer<Response> {
+    responses(
+        (status = 200, body = Whoami),
+        (status = 409, description = "`no-second-factor`; `account-changed`"),
+        (status = 422, description = "`reason-refused`"),
+    ))]
+pub(crate) async fn remove(State(access): State<Arc<Access>>, who: Who, RawQuery(query): RawQuery) -> Answer<Response> {
+    let reason = reason(query.as_deref())?;
     let (_id, _session, stepped_up) = who.session()?;
     let account = with_second_factor(&who)?;
     let change = AccountChange {
         based_on: Some(account.epoch),
         second_factor: Some(SecondFactorChange::None),
+        reason,
         ..AccountChange::default()
     };
     let account = access.accounts.change_account(&account.name, &change, &who.by).await?;

@@ -105,22 +105,23 @@ pub(crate) async fn create(
 
 /// Changes an account.
 #[utoipa::path(patch, path = "/api/v1/access/users/{name}", tag = "access", operation_id = "change_user", request_body = UserChange,
-    params(("name" = String, Path, description = "Name of the account")),
+    params(("name" = String, Path, description = "Name of the account"), ("reason" = Option<String>, Query, description = "Why, for the audit chain", min_length = 1, max_length = 200, pattern = "^[ -~]*[!-~][ -~]*$")),
     security(("session" = ["administrator"])), extensions(("x-step-up" = json!(true))),
     responses(
         (status = 200, body = Account),
         (status = 404, description = "`no-such-account`"),
         (status = 409, description = "`last-administrator`: there would be none left"),
-        (status = 422, description = "`password-not-taken`, with the rule"),
+        (status = 422, description = "`password-not-taken`, `reason-refused`, with the rule"),
         (status = 503, description = "`login-busy`, `accounts-unavailable`, with Retry-After"),
     ))]
 pub(crate) async fn change(
     State(access): State<Arc<Access>>,
     who: Who,
     Path(name): Path<String>,
+    RawQuery(query): RawQuery,
     ApiJson(order): ApiJson<UserChange>,
 ) -> Answer<Json<Account>> {
-    let name = name_of(&name)?;
+    let (name, reason) = (name_of(&name)?, reason(query.as_deref())?);
     let password = match &order.password {
         Some(password) => Some(hash(&access, &name, password).await?),
         None => None,
@@ -130,6 +131,7 @@ pub(crate) async fn change(
         enabled: order.enabled,
         password,
         second_factor: order.remove_second_factor.then_some(SecondFactorChange::None),
+        reason,
         ..AccountChange::default()
     };
     let account = access.accounts.change_account(&name, &change, &who.by).await?;
@@ -161,15 +163,17 @@ pub(crate) async fn remove(
 
 /// Ends all sessions of an account.
 #[utoipa::path(delete, path = "/api/v1/access/users/{name}/sessions", tag = "access", operation_id = "end_sessions",
-    params(("name" = String, Path, description = "Name of the account")),
+    params(("name" = String, Path, description = "Name of the account"), ("reason" = Option<String>, Query, description = "Why, for the audit chain", min_length = 1, max_length = 200, pattern = "^[ -~]*[!-~][ -~]*$")),
     security(("session" = ["administrator"])),
-    responses((status = 204), (status = 404, description = "`no-such-account`")))]
+    responses((status = 204), (status = 404, description = "`no-such-account`"), (status = 422, description = "`reason-refused`")))]
 pub(crate) async fn end_sessions(
     State(access): State<Arc<Access>>,
     who: Who,
     Path(name): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Answer<StatusCode> {
-    let change = AccountChange { end_sessions: true, ..AccountChange::default() };
+    let reason = reason(query.as_deref())?;
+    let change = AccountChange { end_sessions: true, reason, ..AccountChange::default() };
     access.accounts.change_account(&name_of(&name)?, &change, &who.by).await?;
     access.changed();
     Ok(StatusCode::NO_CONTENT)

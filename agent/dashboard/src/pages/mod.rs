@@ -11,6 +11,7 @@
 //! | [`api_call`] | what a form does, as a line for a shell |
 //! | [`assets`] | style and pictures |
 //! | [`welcome`], [`login`], [`step_up`], [`preferences`] | before and around the login |
+//! | [`late`] | forms that come without the proof that they take |
 //! | [`setup`] | the first-boot wizard |
 //! | [`live`] | runs ordered, followed, stopped, compared |
 //! | [`rooms`] | own account, tokens, certificates, licence, support, system, about |
@@ -27,6 +28,7 @@ mod bench;
 mod cookie;
 mod form;
 mod frame;
+mod late;
 mod live;
 mod login;
 mod look;
@@ -105,6 +107,7 @@ const PAGES: &[Page] = &[
     Page("/users/new", &["get", "post"], ADMINISTRATORS, Proof::Fresh),
     Page("/users/account/{name}", &["get", "post"], ADMINISTRATORS, Proof::Fresh),
     Page("/sessions", &["get", "post"], EVERYBODY, Proof::Usual),
+    Page("/sessions/end/{hash}", &["get", "post"], EVERYBODY, Proof::Usual),
 ];
 
 /// Those of every part; what fits two paths is the first one's.
@@ -164,10 +167,12 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/users/account/{name}", get(user::show).post(user::change))
         .route("/step-up", get(step_up::show).post(step_up::prove))
         .route("/sessions", get(sessions::show).post(sessions::end))
+        .route("/sessions/end/{hash}", get(sessions::ask).post(sessions::end_for))
         .merge(live::router())
         .merge(rooms::routes())
         .merge(setup::routes())
         .merge(bench::router())
+        .layer(from_fn_with_state(Arc::clone(&pages), late::layer))
         .layer(DefaultBodyLimit::max(form::LIMIT))
         .layer(from_fn_with_state(Arc::clone(&pages), refused::layer))
         .layer(from_fn_with_state(Arc::clone(&pages), setup::locale::layer))

@@ -125,8 +125,8 @@ impl Pages {
             return super::see_other(&to);
         }
         if refusal.code == "step-up-required" {
-            // Pages that send something take the proof before they show their form; what is sent later than ten minutes after it is kept by
-            // `assets/keep.js`, without passwords, and is in the form again after the proof.
+            // Pages that send something take the proof before they show their form. What is sent later than ten minutes after it waits in the
+            // page that asks for it (`late.rs`); only what is too large for that is lost, where `assets/keep.js` does not keep it.
             return super::see_other(&back.step_up());
         }
         self.page(reader, look, refusal).await

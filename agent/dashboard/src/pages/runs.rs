@@ -75,6 +75,11 @@ impl Row {
             sentence: run.sentence,
         }
     }
+
+    /// Whether it can be put beside others.
+    pub(super) fn comparable(&self) -> bool {
+        self.over && is_id(&self.id)
+    }
 }
 
 /// Ids are letters, digits and hyphens; anything else is no run, and goes nowhere.

@@ -1,17 +1,17 @@
-//! Sessions: one's own, and for administrators and auditors everybody's; with a way to end them.
+//! Sessions: one's own, and for administrators and auditors everybody's; with a way to end them. Why is asked for another account's.
 
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use tbi_api::access::{Role, Session};
 
 use super::form::SignedForm;
 use super::frame::Frame;
 use super::look::Look;
-use super::refused::Shown;
+use super::refused::{Refused, Shown};
 use super::visit::Visit;
-use super::{Pages, html, see_other};
+use super::{Pages, html, rooms, see_other, unprocessable};
 use crate::access::{Who, page};
 
 /// One session.
@@ -26,6 +26,8 @@ struct Row {
     ends: String,
     /// The one that asks.
     own: bool,
+    /// Of the reader's account.
+    mine: bool,
     may_end: bool,
 }
 
@@ -38,11 +40,24 @@ struct SessionsPage {
     rows: Vec<Row>,
 }
 
+#[derive(Template)]
+#[template(path = "end_session.html")]
+struct EndPage {
+    look: Look,
+    frame: Frame,
+    token: String,
+    row: Row,
+    reason: String,
+    reason_error: Option<String>,
+}
+
 fn row(session: Session, who: &Who, look: &Look) -> Row {
     let own = who.session().is_ok_and(|(_id, mine, _stepped_up)| mine.hash == session.hash);
+    let mine = session.account == who.identity.account().name;
     Row {
         own,
-        may_end: !own && (who.role == Role::Administrator || session.account == who.identity.account().name),
+        mine,
+        may_end: !own && (who.role == Role::Administrator || mine),
         hash: session.hash.to_string(),
         account: session.account.to_string(),
         source: session.source,
@@ -67,6 +82,51 @@ pub(super) async fn show(State(pages): State<Arc<Pages>>, visit: Visit) -> Shown
 /// Ends one.
 pub(super) async fn end(State(pages): State<Arc<Pages>>, form: SignedForm) -> Shown {
     let SignedForm { who, fields, .. } = form;
-    page::end_session(&pages.access, who, fields.text("hash").to_owned()).await?;
+    let hash = fields.text("hash");
+    let sessions = page::sessions(&pages.access, who.clone()).await?;
+    let other = sessions.iter().find(|session| session.hash.to_string() == hash);
+    if other.is_some_and(|session| session.account != who.identity.account().name) {
+        // A form of before, or none of ours: this takes a reason.
+        return Ok(see_other(&format!("/sessions/end/{hash}")));
+    }
+    page::end_session(&pages.access, who, hash.to_owned(), None).await?;
     Ok(see_other("/sessions"))
+}
+
+async fn end_page(pages: &Arc<Pages>, visit: &Visit, hash: &str) -> Result<EndPage, Refused> {
+    let (status, sessions) = tokio::join!(visit.agent.status(), page::sessions(&pages.access, visit.who.clone()));
+    let rows = sessions?.into_iter().map(|session| row(session, &visit.who, &visit.look));
+    let row = rows.into_iter().find(|row| row.hash == hash && row.may_end);
+    // Whose something is is not told to those whom it does not concern.
+    let row = row.ok_or_else(|| rooms::missing("there is no such session of yours; the list has those there are"))?;
+    Ok(EndPage {
+        frame: visit.frame("session-end-title", &status),
+        token: visit.token().to_owned(),
+        row,
+        reason: String::new(),
+        reason_error: None,
+        look: visit.look.clone(),
+    })
+}
+
+/// Asks why another account's is to end.
+pub(super) async fn ask(State(pages): State<Arc<Pages>>, visit: Visit, Path(hash): Path<String>) -> Shown {
+    Ok(html(&end_page(&pages, &visit, &hash).await?))
+}
+
+/// Ends it.
+pub(super) async fn end_for(State(pages): State<Arc<Pages>>, Path(hash): Path<String>, form: SignedForm) -> Shown {
+    let SignedForm { who, fields, .. } = form;
+    let visit = Visit::new(&pages, who, "/sessions");
+    let mut shown = end_page(&pages, &visit, &hash).await?;
+    match rooms::because(&visit.look, &fields) {
+        Ok(reason) => {
+            page::end_session(&pages.access, visit.who.clone(), hash, Some(&reason)).await?;
+            Ok(see_other("/sessions"))
+        }
+        Err(words) => {
+            (shown.reason, shown.reason_error) = (fields.text("reason").to_owned(), Some(words));
+            Ok(unprocessable(&shown))
+        }
+    }
 }

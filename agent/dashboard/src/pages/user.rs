@@ -1,5 +1,6 @@
 //! One account, for administrators: its role, whether it may log in, another password, its second factor, its sessions, its end. To remove an
-//! account its name is typed and a reason given, because nothing brings it back.
+//! account its name is typed, because nothing brings it back; why is asked for that, for ending its sessions and for switching off its second
+//! factor.
 
 use std::sync::Arc;
 
@@ -36,6 +37,11 @@ struct UserPage {
     confirm_error: Option<String>,
     reason: String,
     reason_error: Option<String>,
+    end_reason: String,
+    end_reason_error: Option<String>,
+    factor_off: bool,
+    factor_reason: String,
+    factor_reason_error: Option<String>,
 }
 
 async fn page_of(visit: &Visit, account: &Account, role: Option<Role>, enabled: bool) -> UserPage {
@@ -57,6 +63,11 @@ async fn page_of(visit: &Visit, account: &Account, role: Option<Role>, enabled: 
         confirm_error: None,
         reason: String::new(),
         reason_error: None,
+        end_reason: String::new(),
+        end_reason_error: None,
+        factor_off: false,
+        factor_reason: String::new(),
+        factor_reason_error: None,
     }
 }
 
@@ -85,19 +96,33 @@ pub(super) async fn change(State(pages): State<Arc<Pages>>, Path(name): Path<Str
             if fields.text("password") != fields.text("again") {
                 shown.again_error = say("welcome-again-differs");
             }
+            shown.factor_off = account.second_factor && fields.text("remove_second_factor") == "yes";
+            fields.text("reason").clone_into(&mut shown.factor_reason);
+            let reason = shown.factor_off.then(|| rooms::because(&visit.look, &fields)).transpose();
+            shown.factor_reason_error = reason.as_ref().err().cloned();
             if shown.role_error.is_some() || shown.again_error.is_some() {
                 return Ok(unprocessable(&shown));
             }
+            let Ok(reason) = reason else { return Ok(unprocessable(&shown)) };
             let order = UserChange {
                 // What stays as it is ends no session.
                 role: role.filter(|role| *role != account.role),
                 enabled: Some(enabled).filter(|enabled| *enabled != account.enabled),
                 password: password.map(Hidden::new),
-                remove_second_factor: account.second_factor && fields.text("remove_second_factor") == "yes",
+                remove_second_factor: shown.factor_off,
             };
-            page::change_user(&pages.access, asker, &name, order).await.map(|_account| path)
+            page::change_user(&pages.access, asker, &name, reason.as_ref(), order).await.map(|_account| path)
         }
-        "end-sessions" => page::end_sessions(&pages.access, asker, &name).await.map(|()| path),
+        "end-sessions" => {
+            fields.text("reason").clone_into(&mut shown.end_reason);
+            match rooms::because(&visit.look, &fields) {
+                Ok(reason) => page::end_sessions(&pages.access, asker, &name, &reason).await.map(|()| path),
+                Err(words) => {
+                    shown.end_reason_error = Some(words);
+                    return Ok(unprocessable(&shown));
+                }
+            }
+        }
         "remove" => {
             shown.confirm = fields.text("confirm").trim().to_owned();
             if shown.confirm != account.name.as_str() {

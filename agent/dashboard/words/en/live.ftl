@@ -1,6 +1,6 @@
 # Ordering, following and comparing runs; actions as API calls.
 api-call = Copy as API call
-api-call-hint = Put the box's name in place of BOX and an API token in place of TOKEN; ca.pem is the box's CA.
+api-call-hint = Put the box's name in place of BOX and an API token in place of TOKEN; ca.pem is the box's CA. Other words in capitals stand for what is typed; leave out what is to stay. SESSION and CSRF are those of a session, where only the person may.
 new-run = New run
 new-run-title = New run
 new-run-template = Template
@@ -164,3 +164,7 @@ compare-no-interval = not comparable: an interval needs two pairs in both runs
 limited-at-least = bench-limited: BYPASS could be faster than the bench, so decryption costs at least what the ratio says
 limited-neither = bench-limited in both arms: the ratio bounds nothing
 limited-share = bench-limited: queueing in the bench is part of this time
+runs-choose = Compare
+runs-choose-run = Compare { $run }
+runs-compare = Compare what is ticked
+runs-compare-hint = The oldest of them is the baseline; it can be changed on the next page.

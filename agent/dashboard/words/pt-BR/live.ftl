@@ -1,6 +1,6 @@
 # Pedir, acompanhar e comparar execuções; ações como chamadas da API.
 api-call = Copiar como chamada da API
-api-call-hint = Ponha o nome do equipamento no lugar de BOX e um token da API no lugar de TOKEN; ca.pem é a CA do equipamento.
+api-call-hint = Ponha o nome do equipamento no lugar de BOX e um token da API no lugar de TOKEN; ca.pem é a CA do equipamento. As outras palavras em maiúsculas estão no lugar do que se digita; omita o que deve ficar como está. SESSION e CSRF são os de uma sessão, onde só a pessoa pode.
 new-run = Nova execução
 new-run-title = Nova execução
 new-run-template = Modelo
@@ -164,3 +164,7 @@ compare-no-interval = não comparável: um intervalo precisa de dois pares nas d
 limited-at-least = limitado pela bancada: BYPASS poderia ser mais rápido que a bancada, logo a decriptação custa pelo menos o que a razão diz
 limited-neither = limitado pela bancada nos dois braços: a razão não limita nada
 limited-share = limitado pela bancada: filas na bancada são parte deste tempo
+runs-choose = Comparar
+runs-choose-run = Comparar { $run }
+runs-compare = Comparar as marcadas
+runs-compare-hint = A mais antiga delas é a base; pode ser trocada na página seguinte.

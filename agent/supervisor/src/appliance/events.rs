@@ -25,7 +25,7 @@ pub(crate) fn first_id(last: Option<&HeaderValue>) -> u64 {
 /// page.
 pub(crate) const PULSE: Duration = Duration::from_secs(5);
 
-/// Each new progress of a run, the present one first, and it again as `pulse` when there is none for `pulse`; ends when the run is over. Without
+/// Each new progress of a run, the present one first; as `second` when nothing is new but a second of the trial under way; and it again as `pulse` when there is none for `pulse`; ends when the run is over. Without
 /// a receiver the run is over already.
 pub(crate) fn progress(
     run: Option<watch::Receiver<Run>>,
@@ -60,14 +60,24 @@ pub(crate) fn progress(
             match new {
                 Some(progress) if over => return Some((("progress", progress), None)),
                 Some(progress) => {
+                    let name = name_of(reader.said.as_ref(), &progress);
                     reader.said = Some(progress.clone());
-                    return Some((("progress", progress), Some(reader)));
+                    return Some(((name, progress), Some(reader)));
                 }
                 None if over => return None,
                 None => {}
             }
         }
     })
+}
+
+/// Whoever hears of a `second` has the whole with it; at `progress` there is more to ask for.
+fn name_of(said: Option<&Progress>, now: &Progress) -> &'static str {
+    let finished = |it: &Progress| (it.blocks_done, it.blocks, it.trials_done, it.last_block.clone());
+    match said {
+        Some(said) if now.second.is_some() && finished(said) == finished(now) => "second",
+        _ => "progress",
+    }
 }
 
 /// A file in pieces.
@@ -88,6 +98,10 @@ pub(crate) async fn file(path: &Path) -> std::io::Result<Body> {
 mod tests {
     use futures_util::StreamExt as _;
     use tbi_api::runs::RunState;
+    use tbi_api::series::Second;
+    use tbi_bench::object::Object;
+    use tbi_bench::protocol::{Arm, Protocol};
+    use tbi_bench::record::TrialKind;
 
     use super::*;
 
@@ -98,6 +112,7 @@ mod tests {
             elapsed_seconds: 0,
             remaining_seconds: 0,
             last_block: String::new(),
+            ..Progress::default()
         });
         Run {
             id: "a".to_owned(),
@@ -137,6 +152,39 @@ mod tests {
         let ((), heard) = tokio::join!(teller, listener);
         assert_eq!(heard.last(), Some(&("progress", 6)));
         assert!(heard.windows(2).all(|pair| pair[0].1 < pair[1].1), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn a_second_is_told_as_one_and_a_trial_that_ended_meanwhile_as_progress() {
+        let at = |trials_done, at_ms: Option<u64>| {
+            let mut now = run(RunState::Running, Some(0));
+            let second = at_ms.map(|at_ms| Second {
+                protocol: Protocol::H2,
+                object: Object::Kb1,
+                kind: TrialKind::Latency,
+                arm: Arm::On,
+                at_ms,
+                length_us: 1_000_000,
+                connections: 1,
+                succeeded: 1,
+                failed: 0,
+                body_bytes: 1,
+                ttfb_p50_us: None,
+            });
+            let progress = now.progress.take().unwrap_or_default();
+            now.progress = Some(Progress { trials_done, second, ..progress });
+            now
+        };
+        let (sender, receiver) = watch::channel(at(0, None));
+        let mut events = Box::pin(progress(Some(receiver), PULSE));
+        let mut heard = Vec::new();
+        for next in [at(0, Some(1000)), at(0, Some(2000)), at(1, Some(3000)), at(1, Some(4000))] {
+            heard.extend(events.next().await.map(|(name, _)| name));
+            sender.send_replace(next);
+        }
+        heard.extend(events.next().await.map(|(name, _)| name));
+        // The third says more than its second: between it and the one before a trial ended, which nobody was told.
+        assert_eq!(heard, ["progress", "second", "second", "progress", "second"]);
     }
 
     #[tokio::test]

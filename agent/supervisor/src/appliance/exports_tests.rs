@@ -8,11 +8,12 @@ use serde_json::Value;
 use tbi_api::client::AgentClient;
 use tbi_api::runs::{Compare, RunState, Stop};
 use tbi_api::series::MOST_POINTS;
+use tbi_bench::control::engine::Tick;
 use tbi_bench::record::{BlockRecord, RunRecord};
 use tbi_bench::units::Span;
 
 use super::tests::{booted, code, on_a_box};
-use crate::run::journal::OpenTrial;
+use crate::run::journal::{OpenSecond, OpenTrial};
 
 const RECORD: &str = include_str!("../../../../engine/report/fixtures/run-v1.json");
 const ID: &str = "20260131T235959Z";
@@ -96,6 +97,46 @@ async fn a_run_under_way_shows_what_is_on_the_disk_also_of_its_open_block() {
         under_way(&runs.folder, &record, 4, 0);
         kept(&runs.folder, "open.jsonl", &stored);
         assert_eq!(agent.run_series(ID).await.unwrap().done.len(), 4);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn seconds_of_the_trial_under_way_are_drawn_once_also_by_another_agent() {
+    let (dir, root) = booted("one");
+    on_a_box(dir.path(), root, |agent, _socket, runs, _| async move {
+        let record = record();
+        runs.run.send_modify(|run| run.state = RunState::Running);
+        under_way(&runs.folder, &record, 3, 1);
+        let points = |series: &tbi_api::series::Series| -> usize { series.traces.iter().map(|it| it.at_s.len()).sum() };
+        let before = points(&agent.run_series(ID).await.unwrap());
+        let (block, trial) = (&record.blocks[3], &record.blocks[3].trials[1]);
+        let seconds: Vec<OpenSecond> = (1..=3)
+            .map(|at| OpenSecond {
+                block: 3,
+                trial: 1,
+                arm: block.arm,
+                protocol: trial.protocol,
+                object: trial.object,
+                kind: trial.kind,
+                trial_at: trial.at,
+                tick: Tick { at: Span::from_secs(at), length: Span::from_secs(1), ..trial.ticks[0].clone() },
+            })
+            .collect();
+        let text: String = seconds.iter().map(|it| serde_json::to_string(it).unwrap() + "\n").collect();
+        // The line that is being written is half there.
+        kept(&runs.folder, "seconds.jsonl", &format!("{text}{}", &text[..40]));
+        let series = agent.run_series(ID).await.unwrap();
+        assert_eq!(points(&series), before + 3);
+        let told = seconds[2].told();
+        let line = series.traces.iter().find(|it| (it.kind, it.arm) == (told.kind, told.arm)).unwrap();
+        assert_eq!(*line.at_s.last().unwrap(), told.at_ms as f64 / 1000.0, "what is told live is where it is drawn");
+        let again = super::series::Kept::read(&runs.folder, ID, "2026-01-31T23:59:59Z").unwrap().series();
+        assert_eq!(again.traces, series.traces);
+        // The trial is noted, and its seconds are still there.
+        under_way(&runs.folder, &record, 3, 2);
+        let ticks = trial.ticks.iter().filter(|tick| tick.length > Span::ZERO).count();
+        assert_eq!(points(&agent.run_series(ID).await.unwrap()), before + ticks);
     })
     .await;
 }

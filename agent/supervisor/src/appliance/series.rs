@@ -1,5 +1,5 @@
 //! From what is kept of a run to what can be drawn of it ([`Series`]) and read by a spreadsheet. Reads a run under way from its `blocks.jsonl`
-//! and one that is over from its `run.json`, one block after another, so that tens of megabytes are never held; the seconds of each block
+//! (and what is open of its block and its trial), and one that is over from its `run.json`, one block after another, so that tens of megabytes are never held; the seconds of each block
 //! become points of lines, which are thinned in the end.
 //!
 //! Invariant: nothing is computed that the record does not say: a run that is over shows the rows of its record, one under way the rows that
@@ -23,7 +23,7 @@ use tbi_bench::protocol::{Arm, Protocol};
 use tbi_bench::record::{BlockRecord, ProofRow, ResultRow, TrialKind, TrialRecord};
 use tbi_bench::units::Span;
 
-use crate::run::journal::{OPEN, OpenTrial};
+use crate::run::journal::{OPEN, OpenSecond, OpenTrial, SECONDS};
 
 type Line = (Protocol, Object, TrialKind, Arm);
 
@@ -38,6 +38,21 @@ struct Second {
     failed: u64,
     body_bytes: u64,
     ttfb_p50_us: Option<u64>,
+}
+
+impl Second {
+    fn of(trial_at: Span, tick: &Tick) -> Self {
+        Self {
+            trial_at,
+            at_s: trial_at.as_secs_f64() + tick.at.as_secs_f64(),
+            length_s: tick.length.as_secs_f64(),
+            connections: tick.connections,
+            succeeded: tick.succeeded,
+            failed: tick.failed,
+            body_bytes: tick.body_bytes,
+            ttfb_p50_us: tick.ttfb_p50_us,
+        }
+    }
 }
 
 /// Blocks without their seconds, and the seconds by line.
@@ -71,17 +86,20 @@ impl Told {
     fn seconds_of(&mut self, arm: Arm, trial: &mut TrialRecord) {
         let line = self.seconds.entry((trial.protocol, trial.object, trial.kind, arm)).or_default();
         let trial_at = trial.at;
-        let second = |tick: Tick| Second {
-            trial_at,
-            at_s: trial_at.as_secs_f64() + tick.at.as_secs_f64(),
-            length_s: tick.length.as_secs_f64(),
-            connections: tick.connections,
-            succeeded: tick.succeeded,
-            failed: tick.failed,
-            body_bytes: tick.body_bytes,
-            ttfb_p50_us: tick.ttfb_p50_us,
-        };
-        line.extend(std::mem::take(&mut trial.ticks).into_iter().filter(|tick| tick.length > Span::ZERO).map(second));
+        let ticks = std::mem::take(&mut trial.ticks);
+        let ticks = ticks.iter().filter(|tick| tick.length > Span::ZERO);
+        line.extend(ticks.map(|tick| Second::of(trial_at, tick)));
+    }
+
+    fn add_second(&mut self, open: OpenSecond) {
+        // Those of a trial that was noted since are with it.
+        if (open.block as usize, open.trial as usize) != (self.blocks.len(), self.open.len()) {
+            return;
+        }
+        let OpenSecond { arm, protocol, object, kind, trial_at, tick, .. } = open;
+        if tick.length > Span::ZERO {
+            self.seconds.entry((protocol, object, kind, arm)).or_default().push(Second::of(trial_at, &tick));
+        }
     }
 
     fn add(&mut self, mut block: BlockRecord) {
@@ -118,6 +136,9 @@ impl Kept {
         }
         for open in lines(&folder.join(OPEN)) {
             told.add_open(open);
+        }
+        for second in lines(&folder.join(SECONDS)) {
+            told.add_second(second);
         }
         let (id, started) = (id.to_owned(), started.to_owned());
         Some(Self { told, said: Said { plan, id, started, ended: None, rows: None } })

@@ -211,6 +211,7 @@ async fn a_run_is_started_watched_stopped_and_read() {
             elapsed_seconds: 1,
             remaining_seconds: 2,
             last_block: "through the DUT".to_owned(),
+            ..Progress::default()
         };
         runs.run.send_modify(|run| run.progress = Some(progress(1)));
         let first = events.next().await.unwrap().unwrap();

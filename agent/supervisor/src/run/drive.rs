@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tbi_bench::analysis;
 use tbi_bench::campaign::{Action, BlockSpec, Campaign, Event, Outcome, Stop, TrialSpec};
-use tbi_bench::control::engine::{ProbeReport, Timings};
+use tbi_bench::control::engine::{ProbeReport, Tick, Timings};
 use tbi_bench::netplan::Path;
 use tbi_bench::object::Object;
 use tbi_bench::plan::Plan;
@@ -23,7 +23,7 @@ use tokio::sync::broadcast;
 use super::clock::Clocks;
 use super::environment::Life;
 use super::floor::{Floor, Measured};
-use super::journal::{Journal, OpenTrial};
+use super::journal::{Journal, OpenSecond, OpenTrial};
 use super::progress::{Progress, Sink};
 use crate::process::{Event as Happened, Happening};
 
@@ -248,7 +248,18 @@ impl<'a> Driver<'a> {
         let id =
             format!("b{}t{}", self.harvest.blocks.len(), self.block.as_ref().map_or(0, |block| block.trials.len()));
         let at = span(self.started.elapsed());
-        match self.floor.trial(self.plan, &spec, &id).await {
+        let arm = self.block.as_ref().map(|block| block.spec.arm);
+        let trial = self.block.as_ref().map_or(0, |block| block.trials.len()) as u32;
+        let block = self.harvest.blocks.len() as u32;
+        let (journal, progress) = (&mut *self.journal, &mut self.progress);
+        let mut heard = |tick: Tick| {
+            let Some(arm) = arm else { return };
+            let TrialSpec { protocol, object, kind, .. } = spec;
+            let second = OpenSecond { block, trial, arm, protocol, object, kind, trial_at: at, tick };
+            journal.second(&second);
+            progress.second(second.told());
+        };
+        match self.floor.trial(self.plan, &spec, &id, &mut heard).await {
             Ok(measured) => {
                 if let Some(block) = &mut self.block {
                     let trial = trial_record(&spec, at, &measured);

@@ -8,11 +8,12 @@ use futures_util::StreamExt as _;
 use ipnet::IpNet;
 use tbi_bench::campaign::TrialSpec;
 use tbi_bench::control::CpuTime;
-use tbi_bench::control::engine::{ProbeOrder, ProbeReport, Target, TrialReport, TrialStatus, Trust};
+use tbi_bench::control::engine::{ProbeOrder, ProbeReport, Target, Tick, TrialReport, TrialStatus, Trust};
 use tbi_bench::control::personas::PersonasStatus;
 use tbi_bench::netplan::Path;
 use tbi_bench::plan::Plan;
 use tbi_bench::protocol::{Arm, Protocol};
+use tbi_bench::units::Span;
 use tbi_daemon::{BYE, ClientError, UnixClient};
 use tbi_dut::{DecryptMode, DutAdapter, DutCounters, DutError, Snapshot};
 
@@ -136,7 +137,14 @@ impl Floor {
         })
     }
 
-    pub(crate) async fn trial(&self, plan: &Plan, spec: &TrialSpec, id: &str) -> Result<Measured, FloorError> {
+    /// Measures a trial; `heard` is told each of its seconds once, as soon as the engine counted it.
+    pub(crate) async fn trial(
+        &self,
+        plan: &Plan,
+        spec: &TrialSpec,
+        id: &str,
+        heard: &mut (dyn FnMut(Tick) + Send),
+    ) -> Result<Measured, FloorError> {
         let order = spec.order(plan, self.targets.clone(), self.sources.clone(), self.trust.clone());
         let log = self.log;
         let fail = |operation: &str| {
@@ -147,7 +155,7 @@ impl Floor {
         let path = format!("/v1/trials/{id}");
         let _accepted: serde_json::Value = self.engine.put_json(&path, &order).await.map_err(fail("begin"))?;
         let limit = plan.trial_length().duration() + plan.request_timeout.duration() + GRACE;
-        let ended = tokio::time::timeout(limit, self.follow(&path)).await;
+        let ended = tokio::time::timeout(limit, self.follow(&path, heard)).await;
         let report = match ended {
             Ok(report) => report.map_err(fail("report"))?,
             Err(_) => {
@@ -166,13 +174,22 @@ impl Floor {
         })
     }
 
-    /// Follows the ticks until the engine says goodbye, then takes the report; asks again when the stream breaks early.
-    async fn follow(&self, path: &str) -> Result<TrialReport, ClientError> {
+    /// Follows the ticks until the engine says goodbye, then takes the report; asks again when the stream breaks early, which then begins
+    /// with the first tick again.
+    async fn follow(&self, path: &str, heard: &mut (dyn FnMut(Tick) + Send)) -> Result<TrialReport, ClientError> {
+        let mut until = Span::ZERO;
         loop {
             let mut ticks = Box::pin(self.engine.events(&format!("{path}/ticks")).await?);
             while let Some(event) = ticks.next().await {
-                if event?.name == BYE {
+                let event = event?;
+                if event.name == BYE {
                     break;
+                }
+                // Only shown: what counts is the report, and a tick that cannot be read is in it as well.
+                let tick = serde_json::from_str::<Tick>(&event.data).ok();
+                if let Some(tick) = tick.filter(|tick| event.name == "tick" && tick.at > until) {
+                    until = tick.at;
+                    heard(tick);
                 }
             }
             if let TrialStatus::Ended { report } = self.engine.get_json(path).await? {

@@ -1,5 +1,5 @@
 //! Where a run is kept while it runs: a folder with `plan.json`, on an appliance `ordered.json` (by whom), `admission.json` (what let it begin), `blocks.jsonl` (one line per finished block, on disk before the next
-//! begins), `open.jsonl` (what is shown of the block under way), and at the end `run.json` and `report.html`.
+//! begins), `open.jsonl` (what is shown of the block under way) and `seconds.jsonl` (of the trial under way), and at the end `run.json` and `report.html`.
 //!
 //! A run is never lost to a full disk: room for the final files is reserved at the start and given back just before they are written. The
 //! reserve is a file without a name, so that not even a killed run leaves it behind.
@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
+use tbi_api::series::Second;
 use tbi_bench::campaign::{sequence, trials_of};
+use tbi_bench::control::engine::Tick;
+use tbi_bench::object::Object;
 use tbi_bench::plan::Plan;
-use tbi_bench::protocol::Arm;
-use tbi_bench::record::{BlockRecord, TrialRecord};
+use tbi_bench::protocol::{Arm, Protocol};
+use tbi_bench::record::{BlockRecord, TrialKind, TrialRecord};
 use tbi_bench::units::Span;
 use tbi_daemon::{Access, ReplaceError, replace_file};
 
@@ -29,6 +32,10 @@ const ROOM_PER_SECOND: i64 = 1 << 10;
 pub(crate) const ADMISSION: &str = "admission.json";
 /// Trials of the block under way, one line each: what is shown of it until it is in `blocks.jsonl`.
 pub(crate) const OPEN: &str = "open.jsonl";
+/// Seconds of the trial under way, one line each: what is shown of it until it is in [`OPEN`].
+pub(crate) const SECONDS: &str = "seconds.jsonl";
+/// Lines of it at most, of a trial that may take a day: then the older half goes, which is shown again when the trial is over.
+const MOST_SECONDS: usize = 7200;
 /// Who ordered it.
 const ORDERED: &str = "ordered.json";
 
@@ -70,6 +77,56 @@ pub(crate) struct OpenTrial {
     pub trial: TrialRecord,
 }
 
+/// A second of a trial that is not finished.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenSecond {
+    /// Position of the block in the campaign, from 0.
+    pub block: u32,
+    /// Position of the trial in the block, from 0.
+    pub trial: u32,
+    /// What the block stands for.
+    pub arm: Arm,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Object.
+    pub object: Object,
+    /// Load.
+    pub kind: TrialKind,
+    /// Start of the trial since the start of the run.
+    pub trial_at: Span,
+    /// As the engine counted it.
+    pub tick: Tick,
+}
+
+impl OpenSecond {
+    /// As it is told to who watches.
+    pub(crate) fn told(&self) -> Second {
+        let Self { arm, protocol, object, kind, trial_at, tick, .. } = self;
+        Second {
+            protocol: *protocol,
+            object: *object,
+            kind: *kind,
+            arm: *arm,
+            at_ms: (trial_at.as_micros() + tick.at.as_micros()) / 1000,
+            length_us: tick.length.as_micros(),
+            connections: tick.connections,
+            succeeded: tick.succeeded,
+            failed: tick.failed,
+            body_bytes: tick.body_bytes,
+            ttfb_p50_us: tick.ttfb_p50_us,
+        }
+    }
+}
+
+/// [`SECONDS`], open for the next line.
+#[derive(Debug)]
+struct Seconds {
+    block: u32,
+    trial: u32,
+    file: File,
+    lines: usize,
+}
+
 /// The folder of one run.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -77,6 +134,7 @@ pub(crate) struct Journal {
     blocks: File,
     /// Position of the block whose trials [`OPEN`] has.
     open: Option<u32>,
+    seconds: Option<Seconds>,
     /// Its blocks are free again when it is closed.
     reserve: File,
 }
@@ -129,7 +187,7 @@ impl Journal {
         {
             return Err(JournalError::InUse { dir: dir.to_owned() });
         }
-        for name in ["run.json", "report.html", "blocks.jsonl", OPEN, ORDERED, ADMISSION] {
+        for name in ["run.json", "report.html", "blocks.jsonl", OPEN, SECONDS, ORDERED, ADMISSION] {
             let old = dir.join(name);
             if old.exists() {
                 fs::rename(&old, dir.join(format!("{name}.old"))).map_err(JournalError::at(&old))?;
@@ -142,7 +200,7 @@ impl Journal {
             OpenOptions::new().create(true).write(true).truncate(true).open(&path).map_err(JournalError::at(&path))?;
         // The lock tells a run under way from one whose agent was killed; see `close`.
         blocks.try_lock().map_err(|error| JournalError::at(&path)(error.into()))?;
-        Ok(Self { dir: dir.to_owned(), blocks, open: None, reserve })
+        Ok(Self { dir: dir.to_owned(), blocks, open: None, seconds: None, reserve })
     }
 
     /// The folder.
@@ -194,6 +252,38 @@ impl Journal {
         if let Err(error) = noted {
             tracing::debug!(%error, "a trial cannot be shown before its block is finished");
         }
+    }
+
+    /// Notes a second of the trial under way; as little part of the record as [`Journal::trial`].
+    pub(crate) fn second(&mut self, second: &OpenSecond) {
+        if let Err(error) = self.note_second(second) {
+            self.seconds = None;
+            tracing::debug!(%error, "a second cannot be shown before its trial is finished");
+        }
+    }
+
+    fn note_second(&mut self, second: &OpenSecond) -> io::Result<()> {
+        let path = self.dir.join(SECONDS);
+        let (block, trial) = (second.block, second.trial);
+        let mut open = match self.seconds.take().filter(|open| (open.block, open.trial) == (block, trial)) {
+            Some(open) if open.lines >= MOST_SECONDS => {
+                let text = fs::read_to_string(&path)?;
+                let kept: Vec<&str> = text.lines().skip(MOST_SECONDS / 2).collect();
+                let mut file = File::create(&path)?;
+                for line in &kept {
+                    file.write_all(format!("{line}\n").as_bytes())?;
+                }
+                Seconds { lines: kept.len(), file, ..open }
+            }
+            Some(open) => open,
+            None => Seconds { block, trial, file: File::create(&path)?, lines: 0 },
+        };
+        let mut line = serde_json::to_vec(second)?;
+        line.push(b'\n');
+        open.file.write_all(&line)?;
+        open.lines += 1;
+        self.seconds = Some(open);
+        Ok(())
     }
 
     /// Gives the reserved room back and writes the final files; the report only when there is one.
@@ -299,6 +389,43 @@ mod tests {
         journal.trial(&open(1));
         journal.append(&block(1)).unwrap();
         journal.finish("{}", None).unwrap();
+    }
+
+    #[test]
+    fn seconds_of_the_trial_under_way_are_there_at_once_and_never_more_than_fit() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), "{}", 4096).unwrap();
+        let tick = trial().ticks.swap_remove(0);
+        let second = |trial, number: usize| OpenSecond {
+            block: 0,
+            trial,
+            arm: Arm::On,
+            protocol: Protocol::H2,
+            object: Object::Kb1,
+            kind: TrialKind::Latency,
+            trial_at: Span::from_secs(1),
+            tick: Tick { at: Span::from_secs(number as u64 + 1), ..tick.clone() },
+        };
+        let there = || -> Vec<OpenSecond> {
+            let text = fs::read_to_string(dir.path().join(SECONDS)).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        journal.second(&second(0, 0));
+        journal.second(&second(0, 1));
+        assert_eq!(there(), [second(0, 0), second(0, 1)]);
+        assert_eq!(second(0, 1).told().at_ms, 3000);
+        journal.second(&second(1, 0));
+        assert_eq!(there(), [second(1, 0)], "those of a finished trial are with it");
+        for number in 1..=MOST_SECONDS {
+            journal.second(&second(1, number));
+        }
+        let kept = there();
+        assert_eq!((kept.len(), kept.last()), (MOST_SECONDS / 2 + 1, Some(&second(1, MOST_SECONDS))));
+        // What cannot be noted harms nothing.
+        fs::remove_file(dir.path().join(SECONDS)).unwrap();
+        fs::create_dir(dir.path().join(SECONDS)).unwrap();
+        journal.second(&second(2, 0));
+        journal.append(&block(0)).unwrap();
     }
 
     #[test]

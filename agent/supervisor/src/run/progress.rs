@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use tbi_api::series::Second;
 use tbi_bench::campaign::{BlockSpec, lengths};
 use tbi_bench::plan::Plan;
 use tbi_bench::protocol::Arm;
@@ -36,6 +37,8 @@ pub(crate) struct Progress {
     /// When the last block ended.
     since: Instant,
     last_block: String,
+    trials_done: u32,
+    second: Option<Second>,
     sink: Sink,
 }
 
@@ -50,6 +53,8 @@ impl Progress {
             taken: Duration::ZERO,
             since: Instant::now(),
             last_block: String::new(),
+            trials_done: 0,
+            second: None,
             sink,
         }
     }
@@ -103,7 +108,19 @@ impl Progress {
     }
 
     /// Tells whoever is told values that there is more to see; a block may take hours.
-    pub(crate) fn trial_done(&self) {
+    pub(crate) fn trial_done(&mut self) {
+        self.trials_done += 1;
+        self.second = None;
+        self.tell();
+    }
+
+    /// Tells them a second of the trial under way.
+    pub(crate) fn second(&mut self, second: Second) {
+        self.second = Some(second);
+        self.tell();
+    }
+
+    fn tell(&self) {
         if let Sink::Tell(tell) = &self.sink {
             tell(self.value());
         }
@@ -116,6 +133,8 @@ impl Progress {
             elapsed_seconds: self.started.elapsed().as_secs(),
             remaining_seconds: self.remaining().saturating_sub(self.spent_on_block()).as_secs(),
             last_block: self.last_block.clone(),
+            trials_done: self.trials_done,
+            second: self.second.clone(),
         }
     }
 

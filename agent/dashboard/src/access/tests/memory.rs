@@ -189,6 +189,7 @@ impl Accounts for Memory {
         change: &'a AccountChange,
         by: &'a By,
     ) -> Asked<'a, Account> {
+        self.reason(change.reason.as_ref());
         self.change("change_account", by, |rows| rows.change(name, change))
     }
 
@@ -242,7 +243,8 @@ impl Accounts for Memory {
         })
     }
 
-    fn end_session<'a>(&'a self, hash: &'a Digest, by: &'a By) -> Asked<'a, ()> {
+    fn end_session<'a>(&'a self, hash: &'a Digest, reason: Option<&'a Reason>, by: &'a By) -> Asked<'a, ()> {
+        self.reason(reason);
         self.change("end_session", by, |rows| {
             rows.sessions.remove(hash).map(|_session| ()).ok_or_else(|| missing("no-such-session"))
         })

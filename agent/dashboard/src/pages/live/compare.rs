@@ -1,4 +1,5 @@
-//! Runs beside a baseline: chosen in the list with `baseline=ID&run-ID=yes`, or `runs=ID,ID` as in the API. What cannot be compared says why.
+//! Runs beside a baseline: chosen with `baseline=ID&run-ID=yes`, or `runs=ID,ID` as in the API. The list of runs has no baseline to choose: of
+//! those that are ticked there it is the first that was measured, and the form of this page changes it. What cannot be compared says why.
 
 use std::sync::Arc;
 
@@ -91,6 +92,17 @@ fn chosen(fields: &Fields) -> Vec<String> {
     ids
 }
 
+/// The baseline and the others.
+fn asked(fields: &Fields) -> (String, Vec<String>) {
+    let mut ids = chosen(fields);
+    if fields.names().any(|name| name == "baseline") || ids.len() < 2 {
+        return (fields.text("baseline").to_owned(), ids);
+    }
+    // Ids begin with the time of the run.
+    ids.sort();
+    (ids.remove(0), ids)
+}
+
 fn head(side: Side, look: &Look) -> Head {
     let device = side.device;
     Head {
@@ -153,7 +165,8 @@ pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit, Asked(f
     if let Err(error) = &runs {
         frame.silent(&look, error);
     }
-    let (baseline, ids) = (fields.text("baseline"), chosen(&fields));
+    let (baseline, ids) = asked(&fields);
+    let baseline = baseline.as_str();
     let known: Vec<Run> = runs.unwrap_or_default().into_iter().filter(|run| is_id(&run.id)).collect();
     let mut page = ComparePage {
         baselines: known.iter().map(|run| choice(run, run.id == baseline, &look)).collect(),
@@ -198,4 +211,23 @@ pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit, Asked(f
     let mut response = html(&page);
     *response.status_mut() = answer;
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn of_runs_ticked_in_the_list_the_first_that_was_measured_is_the_baseline() {
+        let of = |query: &str| asked(&Fields::parse(query.as_bytes()).unwrap());
+        let (baseline, ids) = of("run-20260203T000000Z=yes&run-20260201T000000Z=yes&run-20260202T000000Z=yes");
+        assert_eq!(baseline, "20260201T000000Z");
+        assert_eq!(ids, ["20260202T000000Z", "20260203T000000Z"]);
+        // One alone has nothing to stand beside, and a form that asks for a baseline means what it says.
+        assert_eq!(of("run-a=yes"), (String::new(), vec!["a".to_owned()]));
+        assert_eq!(of("baseline=&run-a=yes&run-b=yes").0, "");
+        assert_eq!(of("baseline=b&run-a=yes"), ("b".to_owned(), vec!["a".to_owned()]));
+        assert_eq!(of(""), (String::new(), Vec::new()));
+    }
 }

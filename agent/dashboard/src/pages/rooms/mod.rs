@@ -116,7 +116,7 @@ fn no_action() -> Refused {
 }
 
 /// Something that a page was asked for and that is not there.
-fn missing(detail: &str) -> Refused {
+pub(super) fn missing(detail: &str) -> Refused {
     Refused::new(StatusCode::NOT_FOUND, "not-found", detail)
 }
 

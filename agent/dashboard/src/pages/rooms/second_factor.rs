@@ -13,8 +13,8 @@ use super::super::look::Look;
 use super::super::refused::{Refused, Shown};
 use super::super::visit::Visit;
 use super::super::{Pages, html, see_other, unprocessable};
-use super::no_action;
 use super::qr::{Picture, picture};
+use super::{because, no_action};
 use crate::access::page::{self, NewCodes};
 
 const PATH: &str = "/account/second-factor";
@@ -39,6 +39,8 @@ struct FactorPage {
     codes: Vec<String>,
     error: Option<String>,
     code_error: Option<String>,
+    reason: String,
+    reason_error: Option<String>,
 }
 
 /// In groups of four, as it is typed by hand.
@@ -63,6 +65,8 @@ async fn page_of(pages: &Pages, visit: &Visit) -> FactorPage {
         codes: Vec::new(),
         error: None,
         code_error: None,
+        reason: String::new(),
+        reason_error: None,
         look: visit.look.clone(),
     }
 }
@@ -90,11 +94,21 @@ pub(super) async fn change(State(pages): State<Arc<Pages>>, form: SignedForm) ->
             Ok(made) => return Ok(once(&pages, &visit, made).await),
             Err(fault) => Err(fault),
         },
-        "remove" => page::remove_second_factor(access, visit.who.clone()).await.map(|cookies| {
-            let mut response = see_other("/account");
-            cookies.put(&mut response);
-            response
-        }),
+        "remove" => {
+            let reason = match because(&visit.look, &fields) {
+                Ok(reason) => reason,
+                Err(words) => {
+                    let mut shown = page_of(&pages, &visit).await;
+                    (shown.reason, shown.reason_error) = (fields.text("reason").to_owned(), Some(words));
+                    return Ok(unprocessable(&shown));
+                }
+            };
+            page::remove_second_factor(access, visit.who.clone(), &reason).await.map(|cookies| {
+                let mut response = see_other("/account");
+                cookies.put(&mut response);
+                response
+            })
+        }
         _ => return Err(no_action()),
     };
     let fault = match done {

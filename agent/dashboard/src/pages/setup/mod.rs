@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`view`] | what a step's page consists of: facts, tables, fields |
 //! | [`account`], [`language`], [`name`], [`management`], [`time`], [`certificate`], [`topology`], [`trunk`], [`device`], [`authorities`], [`preflight`], [`summary`] | one step each |
+//! | [`calls`] | what the forms do, as lines for a shell |
 //! | [`locale`] | language and zone of the box, for readers who chose none |
 //!
 //! A step is one entry of [`STEPS`], one arm of [`Step::view`], and one of [`Step::keep`] when something is typed. Invariant: a finished setup
@@ -12,6 +13,7 @@
 
 mod account;
 mod authorities;
+mod calls;
 mod certificate;
 mod device;
 mod language;
@@ -24,6 +26,9 @@ mod time;
 mod topology;
 mod trunk;
 mod view;
+
+#[cfg(test)]
+pub(super) use self::calls::{ACTIONS, call_of};
 
 use std::sync::Arc;
 
@@ -39,6 +44,7 @@ use tbi_api::status::Status;
 use tbi_daemon::ClientError;
 
 use self::view::{Kind, Problems, View};
+use super::api_call::ApiCall;
 use super::form::{Fields, SignedForm};
 use super::frame::{Banner, Frame};
 use super::look::Look;
@@ -184,6 +190,14 @@ struct StepPage {
     may_skip: bool,
     /// Whether the agent said how far the setup is; without, nothing is sent.
     known: bool,
+    /// The step's name.
+    step: &'static str,
+}
+
+impl StepPage {
+    fn call(&self, action: &str) -> ApiCall {
+        calls::call_of(self.step, action)
+    }
 }
 
 /// How far the setup is, and where to go on.
@@ -273,6 +287,7 @@ impl Step {
             back: self.neighbour(-1),
             may_skip: step.is_some_and(|step| step.optional),
             known: step.is_some(),
+            step: self.0,
             look: look.clone(),
         }
     }

@@ -206,6 +206,7 @@ pub(super) fn run(id: &str, name: &str, state: RunState) -> Run {
             elapsed_seconds: 95,
             remaining_seconds: 160,
             last_block: "h2 costs a third".to_owned(),
+            ..Progress::default()
         }),
         sentence: "Decryption costs 31 % of h2 throughput.".to_owned(),
         actor: Some("olaf".to_owned()),

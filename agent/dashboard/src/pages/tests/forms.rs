@@ -114,10 +114,21 @@ async fn one_ends_sessions_of_ones_own_and_no_others() {
     let mut anna = Browser::log_in(&stand, "anna").await;
     let all = anna.get(&stand, "/sessions").await.is(200).has("<bdi>olaf</bdi></th>");
     let rows: Vec<&str> = all.body.split("<tr>").filter(|row| row.contains("<bdi>olaf</bdi></th>")).collect();
-    let of_olaf = rows[0].split("name=\"hash\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let of_olaf = rows[0].split("href=\"/sessions/end/").nth(1).unwrap().split('"').next().unwrap();
     here.post(&stand, "/sessions", &[("csrf", &token), ("hash", of_olaf)]).await.is(404);
     olaf.get(&stand, "/").await.is(200);
-    anna.post(&stand, "/sessions", &[("csrf", &all.token()), ("hash", of_olaf)]).await.leads_to("/sessions");
+    // Another account's session takes a reason.
+    let path = format!("/sessions/end/{of_olaf}");
+    here.get(&stand, &path).await.is(404);
+    here.post(&stand, &path, &[("csrf", &token), ("reason", "x")]).await.is(404);
+    anna.post(&stand, "/sessions", &[("csrf", &all.token()), ("hash", of_olaf)]).await.leads_to(&path);
+    olaf.get(&stand, "/").await.is(200);
+    let page = anna.get(&stand, &path).await.is(200).has("<bdi>olaf</bdi>");
+    let page = anna.post(&stand, &path, &[("csrf", &page.token()), ("reason", "")]).await.is(422);
+    let fields = [("csrf", page.token()), ("reason", "left his desk".to_owned())];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    anna.post(&stand, &path, &fields).await.leads_to("/sessions");
+    assert_eq!(stand.on_box.memory.rows.lock().unwrap().reasons, ["left his desk".parse().unwrap()]);
     olaf.get(&stand, "/").await.leads_to("/login");
     stand.stop().await;
 }

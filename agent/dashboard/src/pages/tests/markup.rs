@@ -48,6 +48,96 @@ fn no_template_marks_anything_as_safe_or_has_anything_inline() {
     }
 }
 
+/// Forms that are not an order to the box: they are around a login, or choose how pages look.
+/// `{{ to }}` is a form that another page placed with its call (`onward.html`).
+const NO_ORDERS: [&str; 5] = ["/logout", "/login", "/preferences", "/step-up", "{{ to }}"];
+
+#[test]
+fn every_form_that_changes_something_is_followed_by_its_api_call() {
+    let mut orders = 0;
+    for (path, text) in files("templates", ".html") {
+        // Its rows are placed by `setup/step.html`, which has the call of each table.
+        if path.ends_with("setup/parts.html") {
+            continue;
+        }
+        for form in text.split("<form").skip(1).filter(|form| form.contains("method=\"post\"")) {
+            let action = form.split("action=\"").nth(1).unwrap().split('"').next().unwrap();
+            if !NO_ORDERS.contains(&action) {
+                orders += 1;
+                let placed = form.contains("{% call api::") || form.contains("bench-api-call");
+                assert!(placed, "{}: the form to {action} has no API call beside it", path.display());
+            }
+        }
+    }
+    assert!(orders > 25, "only {orders} forms were found");
+}
+
+#[test]
+fn api_calls_of_forms_are_operations_that_there_are_and_hold_nothing_typed() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = files("src/access", ".rs");
+    sources.extend(files("../supervisor/src/appliance/api", ".rs"));
+    let documented: String = sources.into_iter().map(|(_, text)| text).collect();
+    let has = |method: &str, path: &str| {
+        let path = path.split('?').next().unwrap().replace("/api/v1/agent/", "/v1/");
+        let fits = |template: &str| {
+            template.split('/').count() == path.split('/').count()
+                && template.split('/').zip(path.split('/')).all(|(part, given)| part == given || part.starts_with('{'))
+        };
+        let lead = format!("utoipa::path({}, path = \"", method.to_lowercase());
+        documented.split(&lead).skip(1).any(|rest| fits(rest.split('"').next().unwrap()))
+    };
+    let mut seen = 0;
+    let look = |method: &str, path: &str, body: &str, place: &str| {
+        assert!(has(method, path), "{place}: there is no operation {method} {path}");
+        assert!(body.is_empty() || serde_json::from_str::<serde_json::Value>(body).is_ok(), "{place}: {body}");
+    };
+    for (path, text) in files("templates", ".html") {
+        let calls = text
+            .split("{% call api::")
+            .skip(1)
+            .filter_map(|rest| rest.split(") %}").next()?.split_once("line(look, \""));
+        for (_kind, call) in calls {
+            let place = path.strip_prefix(manifest).unwrap().display().to_string();
+            let Some((method, rest)) = call.split_once("\", \"") else { continue };
+            // What stands between two pieces of a path is a name or a number; it becomes a word of its own.
+            let (address, body) = rest.rsplit_once(", \"").unwrap();
+            let address =
+                address.split(" ~ ").map(|part| if part.contains('"') || part.starts_with('/') { part } else { "X" });
+            let address: String = address.collect::<String>().replace('"', "");
+            seen += 1;
+            look(method, &address, &body.trim_end_matches('"').replace("\\\"", "\""), &place);
+        }
+    }
+    assert!(seen > 20, "only {seen} calls were found");
+    for (step, action) in super::super::setup::ACTIONS {
+        let command = super::super::setup::call_of(step, action).command;
+        let method = command.split(" -X ").nth(1).unwrap().split(' ').next().unwrap();
+        let path = command.rsplit("https://BOX").next().unwrap().trim_end_matches('\'');
+        look(method, path, "", &format!("{step} {action}"));
+    }
+}
+
+#[test]
+fn what_is_typed_unseen_is_never_carried_through_the_page_that_asks_for_the_proof() {
+    let secret = |name: &str| super::super::late::SECRETS.iter().any(|(secret, _words)| *secret == name);
+    let mut seen = 0;
+    for (path, text) in files("templates", ".html") {
+        for (at, _) in text.match_indices("\", \"password\", \"").chain(text.match_indices("\"one-time-code\"")) {
+            let call = &text[text[..at].rfind("fields::field(look, ").unwrap_or(0)..];
+            let Some(name) = call.strip_prefix("fields::field(look, \"").and_then(|rest| rest.split('"').next()) else {
+                continue;
+            };
+            seen += 1;
+            assert!(secret(name), "{}: {name}", path.display());
+        }
+    }
+    assert!(seen > 8, "only {seen} fields were found");
+    for name in ["key", "secret"] {
+        assert!(secret(name), "{name}");
+    }
+}
+
 /// Attributes of one name.
 fn attributes(page: &str, name: &str) -> Vec<String> {
     let lead = format!(" {name}=\"");

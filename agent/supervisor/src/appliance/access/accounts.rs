@@ -70,7 +70,7 @@ pub(super) async fn change(
         let after = rows::account(&found(ledger, name.as_str())?)?;
         let mut detail = json!({ "before": seen(&rows::account(&before)?), "after": seen(&after) });
         detail["changed"] = changed_words(&wanted);
-        Ok((after, detail))
+        Ok((after, because(detail, wanted.reason.as_ref())))
     });
     changed.await.map(Json)
 }

@@ -93,13 +93,15 @@ pub(super) async fn end_session(
     State(appliance): State<Shared>,
     headers: HeaderMap,
     Path(hash): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Answer<StatusCode> {
     let hash: Digest = parsed(&hash)?;
+    let reason = trail::reason(query.as_deref())?;
     let ended = change(&appliance, &headers, "session.end", hash.to_string(), move |ledger, _now| {
         let hash = rows::hash(&hash)?;
         let account = of_hash(ledger, &hash)?.account;
         ledger.end_session(&hash)?;
-        Ok(((), json!({ "account": account })))
+        Ok(((), because(json!({ "account": account }), reason.as_ref())))
     });
     ended.await?;
     Ok(StatusCode::NO_CONTENT)

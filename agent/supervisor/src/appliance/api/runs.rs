@@ -115,7 +115,7 @@ pub(super) async fn stop_run(
     Ok((StatusCode::ACCEPTED, Extension(detail), Json(run)).into_response())
 }
 
-/// How a run goes: `progress` events, numbered, one for each trial, `pulse` when there is none for five seconds, and `bye` at its end. `Last-Event-ID` continues the numbering.
+/// How a run goes: `progress` events, numbered, one for each trial, `second` for each second of the trial under way, `pulse` when there is none of them for five seconds, and `bye` at its end. `Last-Event-ID` continues the numbering.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", security(("session" = ["viewer", "operator", "administrator", "auditor"])), params(("id" = String, Path)), responses(
     (status = 200, description = "Server-sent events", body = Progress, content_type = "text/event-stream"),
     (status = 404, body = Problem),

@@ -75,7 +75,11 @@ async fn a_second_factor_is_set_up_its_codes_are_shown_once_and_it_is_switched_o
     let page = send(&mut vera, &stand, &renewed, PATH, &[("action", "codes")]).await.is(200).has("shown this once");
     page.has_not(&codes[1]);
     send(&mut vera, &stand, &renewed, PATH, &[("action", "offer")]).await.is(422).has("already");
-    send(&mut vera, &stand, &renewed, PATH, &[("action", "remove")]).await.leads_to("/account");
+    let page = send(&mut vera, &stand, &renewed, PATH, &[("action", "remove"), ("reason", " ")]).await.is(422);
+    page.has("id=\"reason-error\"").has("The second factor is switched on");
+    let why = [("action", "remove"), ("reason", "new telephone")];
+    send(&mut vera, &stand, &renewed, PATH, &why).await.leads_to("/account");
+    assert_eq!(stand.on_box.memory.rows.lock().unwrap().reasons, ["new telephone".parse().unwrap()]);
     vera.get(&stand, "/account").await.is(200).has("Set up a second factor");
     other.get(&stand, "/").await.leads_to("/login");
     stand.stop().await;
