@@ -99,7 +99,11 @@ async fn changes_say_who_and_what_and_where() {
             "POST",
             "/v1/accounts/olaf/totp-step".to_owned(),
         ),
-        (echoed(client.end_session(&hash, &by).await), "DELETE", format!("/v1/sessions/{hash}")),
+        (
+            echoed(client.end_session(&hash, Some(&reason), &by).await),
+            "DELETE",
+            format!("/v1/sessions/{hash}?reason=left+%26+gone"),
+        ),
         (echoed(client.token_used(&token, used, &by).await), "POST", "/v1/tokens/abcdefgh/used".to_owned()),
         (echoed(client.remove_token(&token, None, &by).await), "DELETE", "/v1/tokens/abcdefgh".to_owned()),
         (echoed(client.create_certificate(&certificate, &by).await), "POST", "/v1/certificates".to_owned()),

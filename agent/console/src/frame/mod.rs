@@ -287,11 +287,11 @@ fn urls(addresses: &[String]) -> String {
 }
 
 /// Link-local addresses need a zone that differs from machine to machine: of no use in a browser.
-fn usable(addresses: &[String]) -> impl Iterator<Item = &String> {
-    addresses.iter().filter(|address| !address.to_ascii_lowercase().starts_with("fe80"))
+fn usable(addresses: &[String]) -> impl Iterator<Item = &str> {
+    addresses.iter().map(String::as_str).filter(|address| !address.to_ascii_lowercase().starts_with("fe80"))
 }
 
-fn url(address: &String) -> String {
+fn url(address: &str) -> String {
     let host = address.split('/').next().unwrap_or_default();
     if host.contains(':') { format!("https://[{host}]/") } else { format!("https://{host}/") }
 }
