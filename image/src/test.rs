@@ -165,9 +165,10 @@ fn needs(chosen: &[Layer]) -> Vec<&'static [packages::Tool]> {
     groups
 }
 
-/// Builds the debug image, once for all tests. Folder of the debug image, and of the tools tree that starts it.
+/// Builds the debug image, once for all tests, of the programs that the other layers test: to compile everything once more in release takes
+/// eight minutes of two cores. Folder of the debug image, and of the tools tree that starts it.
 fn image(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
-    Build::for_tests().build(workspace)?;
+    Build::for_tests(workspace.programs(Profile::Dev)).build(workspace)?;
     let places = Places::new(workspace, Variant::Debug);
     let tools = cache::tools(workspace, &places)?;
     Ok((places.outputs(), tools.tree().to_owned()))

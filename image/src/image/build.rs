@@ -61,7 +61,7 @@ pub(crate) struct Build {
     /// Leave out what tests do not need (debug variant only).
     #[arg(long, value_enum)]
     pub(crate) only: Option<Only>,
-    /// Directory with our programs, built already in release; nothing is compiled then.
+    /// Directory with our programs, built already; nothing is compiled then [default: they are built in release].
     #[arg(long, value_name = "DIR")]
     pub(crate) programs: Option<PathBuf>,
     /// Build a second time from scratch and compare.
@@ -77,8 +77,8 @@ pub(crate) enum Only {
 }
 
 impl Build {
-    /// What whole-system tests need.
-    pub(crate) fn for_tests() -> Self {
+    /// What whole-system tests need, of programs that are built already.
+    pub(crate) fn for_tests(programs: PathBuf) -> Self {
         Self {
             variant: Variant::Debug,
             mirror: None,
@@ -88,7 +88,7 @@ impl Build {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             keep_going: false,
             only: Some(Only::Raw),
-            programs: None,
+            programs: Some(programs),
             twice: false,
         }
     }
@@ -400,6 +400,6 @@ mod tests {
 
     #[test]
     fn tests_get_the_disk_and_nothing_that_takes_long() {
-        assert_eq!(Build::for_tests().kinds(), [OutputKind::Raw, OutputKind::Uki]);
+        assert_eq!(Build::for_tests(PathBuf::new()).kinds(), [OutputKind::Raw, OutputKind::Uki]);
     }
 }

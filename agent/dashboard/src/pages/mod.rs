@@ -17,6 +17,7 @@
 //! | [`rooms`] | own account, tokens, certificates, licence, support, system, about |
 //! | [`bench`] | what is measured with, and how the box was |
 //! | [`overview`], [`runs`], [`run`], [`audit`], [`users`], [`new_user`], [`user`], [`sessions`] | one page each |
+//! | [`why`] | the page that asks why something is to end |
 //!
 //! A page is a view made by a pure function from the agent's words, a template that only places it, and a handler that asks for both. What
 //! comes from outside is escaped by the templates; none of them marks anything as safe, which a test holds them to.
@@ -50,6 +51,7 @@ mod user;
 mod users;
 mod visit;
 mod welcome;
+mod why;
 mod words;
 
 use std::path::Path;

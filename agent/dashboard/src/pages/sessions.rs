@@ -11,7 +11,8 @@ use super::frame::Frame;
 use super::look::Look;
 use super::refused::{Refused, Shown};
 use super::visit::Visit;
-use super::{Pages, html, rooms, see_other, unprocessable};
+use super::why::{Deed, Fact, Why};
+use super::{Pages, api_call, html, rooms, see_other};
 use crate::access::{Who, page};
 
 /// One session.
@@ -38,17 +39,6 @@ struct SessionsPage {
     frame: Frame,
     token: String,
     rows: Vec<Row>,
-}
-
-#[derive(Template)]
-#[template(path = "end_session.html")]
-struct EndPage {
-    look: Look,
-    frame: Frame,
-    token: String,
-    row: Row,
-    reason: String,
-    reason_error: Option<String>,
 }
 
 fn row(session: Session, who: &Who, look: &Look) -> Row {
@@ -93,20 +83,29 @@ pub(super) async fn end(State(pages): State<Arc<Pages>>, form: SignedForm) -> Sh
     Ok(see_other("/sessions"))
 }
 
-async fn end_page(pages: &Arc<Pages>, visit: &Visit, hash: &str) -> Result<EndPage, Refused> {
+async fn end_page(pages: &Arc<Pages>, visit: &Visit, hash: &str) -> Result<Why, Refused> {
     let (status, sessions) = tokio::join!(visit.agent.status(), page::sessions(&pages.access, visit.who.clone()));
-    let rows = sessions?.into_iter().map(|session| row(session, &visit.who, &visit.look));
+    let look = &visit.look;
+    let rows = sessions?.into_iter().map(|session| row(session, &visit.who, look));
     let row = rows.into_iter().find(|row| row.hash == hash && row.may_end);
     // Whose something is is not told to those whom it does not concern.
     let row = row.ok_or_else(|| rooms::missing("there is no such session of yours; the list has those there are"))?;
-    Ok(EndPage {
-        frame: visit.frame("session-end-title", &status),
-        token: visit.token().to_owned(),
-        row,
-        reason: String::new(),
-        reason_error: None,
-        look: visit.look.clone(),
-    })
+    let deed = Deed {
+        title: "session-end-title",
+        lead: "session-end-lead",
+        button: "session-end",
+        back_words: "cancel",
+        back: "/sessions".to_owned(),
+        action: format!("/sessions/end/{hash}"),
+        call: api_call::line("DELETE", format!("/api/v1/access/sessions/{hash}?reason=WHY"), ""),
+        facts: vec![
+            Fact::text(look, "account", row.account),
+            Fact::code(look.say("session-source"), row.source),
+            Fact::text(look, "session-agent", row.user_agent),
+            Fact::text(look, "session-seen", row.last_seen),
+        ],
+    };
+    Ok(Why::new(visit, &status, deed))
 }
 
 /// Asks why another account's is to end.
@@ -118,15 +117,12 @@ pub(super) async fn ask(State(pages): State<Arc<Pages>>, visit: Visit, Path(hash
 pub(super) async fn end_for(State(pages): State<Arc<Pages>>, Path(hash): Path<String>, form: SignedForm) -> Shown {
     let SignedForm { who, fields, .. } = form;
     let visit = Visit::new(&pages, who, "/sessions");
-    let mut shown = end_page(&pages, &visit, &hash).await?;
+    let shown = end_page(&pages, &visit, &hash).await?;
     match rooms::because(&visit.look, &fields) {
         Ok(reason) => {
             page::end_session(&pages.access, visit.who.clone(), hash, Some(&reason)).await?;
             Ok(see_other("/sessions"))
         }
-        Err(words) => {
-            (shown.reason, shown.reason_error) = (fields.text("reason").to_owned(), Some(words));
-            Ok(unprocessable(&shown))
-        }
+        Err(words) => Ok(shown.again(&fields, words)),
     }
 }

@@ -42,6 +42,7 @@ factor-off-lead = Afterwards the password is enough. All other sessions of this 
 tokens-title = API tokens
 tokens-lead = A program logs in with a token, and may what its scopes say.
 tokens-none = There is no token. Make one for each program, so that one can be ended without the others.
+token-id = Token
 token-label = What it is for
 token-label-hint = 1 to 100 characters, for example the name of the program.
 label-rule = Say what it is for in 1 to 100 printable characters.

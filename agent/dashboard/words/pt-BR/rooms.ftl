@@ -42,6 +42,7 @@ factor-off-lead = Depois basta a senha. Todas as outras sessões desta conta se 
 tokens-title = Tokens da API
 tokens-lead = Um programa entra com um token, e pode o que seus escopos dizem.
 tokens-none = Não há token. Crie um para cada programa, para poder encerrar um sem os outros.
+token-id = Token
 token-label = Para que serve
 token-label-hint = De 1 a 100 caracteres, por exemplo o nome do programa.
 label-rule = Diga para que serve com 1 a 100 caracteres imprimíveis.

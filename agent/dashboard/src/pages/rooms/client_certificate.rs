@@ -15,8 +15,9 @@ use super::super::frame::Frame;
 use super::super::look::Look;
 use super::super::refused::{Refused, Shown};
 use super::super::visit::Visit;
-use super::super::{Pages, html, see_other, unprocessable};
-use super::certificates::{Row, row};
+use super::super::why::{Deed, Fact, Why};
+use super::super::{Pages, api_call, html, see_other, unprocessable};
+use super::certificates::row;
 use super::{Wrong, because, missing};
 use crate::access::page;
 use crate::digest::sha256;
@@ -34,17 +35,6 @@ struct ClientPage {
     account_error: Option<String>,
     label_error: Option<String>,
     pem_error: Option<Wrong>,
-}
-
-#[derive(Template)]
-#[template(path = "rooms/remove_certificate.html")]
-struct RemovePage {
-    look: Look,
-    frame: Frame,
-    token: String,
-    row: Row,
-    reason: String,
-    reason_error: Option<String>,
 }
 
 /// Why a text is no certificate to enter.
@@ -132,19 +122,29 @@ pub(super) async fn enter(State(pages): State<Arc<Pages>>, form: SignedForm) -> 
     Ok(unprocessable(&shown))
 }
 
-async fn remove_page(pages: &Arc<Pages>, visit: &Visit, fingerprint: &str) -> Result<RemovePage, Refused> {
+async fn remove_page(pages: &Arc<Pages>, visit: &Visit, fingerprint: &str) -> Result<Why, Refused> {
     let certificates = page::certificates(&pages.access, visit.who.clone());
     let (status, certificates) = tokio::join!(visit.agent.status(), certificates);
     let found = certificates?.into_iter().find(|one| one.fingerprint.as_str() == fingerprint);
     let found = found.ok_or_else(|| missing("there is no such certificate; the list has those there are"))?;
-    Ok(RemovePage {
-        frame: visit.frame("certificate-remove", &status),
-        token: visit.token().to_owned(),
-        row: row(found, &visit.look),
-        reason: String::new(),
-        reason_error: None,
-        look: visit.look.clone(),
-    })
+    let look = &visit.look;
+    let row = row(found, look);
+    let deed = Deed {
+        title: "certificate-remove",
+        lead: "certificate-remove-lead",
+        button: "certificate-remove",
+        back_words: "cancel",
+        back: "/certificates".to_owned(),
+        action: format!("/certificates/client/remove/{fingerprint}"),
+        call: api_call::line("DELETE", format!("/api/v1/access/certificates/{fingerprint}?reason=WHY"), ""),
+        facts: vec![
+            Fact::text(look, "token-label", row.label),
+            Fact::text(look, "account", row.account),
+            Fact::code("SHA-256", row.shown),
+            Fact::text(look, "client-entered", row.created),
+        ],
+    };
+    Ok(Why::new(visit, &status, deed))
 }
 
 /// Asks why.
@@ -165,12 +165,7 @@ pub(super) async fn remove(
             page::remove_certificate(&pages.access, visit.who.clone(), &fingerprint, &reason).await?;
             Ok(see_other("/certificates"))
         }
-        Err(words) => {
-            let mut shown = remove_page(&pages, &visit, &fingerprint).await?;
-            fields.text("reason").clone_into(&mut shown.reason);
-            shown.reason_error = Some(words);
-            Ok(unprocessable(&shown))
-        }
+        Err(words) => Ok(remove_page(&pages, &visit, &fingerprint).await?.again(&fields, words)),
     }
 }
 

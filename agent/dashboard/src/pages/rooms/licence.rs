@@ -14,7 +14,8 @@ use super::super::frame::Frame;
 use super::super::look::Look;
 use super::super::refused::{Refused, Shown};
 use super::super::visit::Visit;
-use super::super::{Pages, html, see_other, unprocessable};
+use super::super::why::{Deed, Fact, Why};
+use super::super::{Pages, api_call, html, see_other, unprocessable};
 use super::{Wrong, because, missing, unanswered};
 
 /// An installed envelope.
@@ -30,7 +31,8 @@ struct Row {
     units: String,
     standing: String,
     class: &'static str,
-    path: String,
+    /// The identifier within a path.
+    in_path: String,
 }
 
 /// How licences stand.
@@ -74,22 +76,11 @@ struct InstallPage {
     document_error: Option<Wrong>,
 }
 
-#[derive(Template)]
-#[template(path = "rooms/remove_licence.html")]
-struct RemovePage {
-    look: Look,
-    frame: Frame,
-    token: String,
-    row: Row,
-    reason: String,
-    reason_error: Option<String>,
-}
-
 fn row(installed: Installed, look: &Look) -> Row {
     let id: String = form_urlencoded::byte_serialize(installed.id.as_bytes()).collect();
     Row {
         // In a path a blank is no plus.
-        path: format!("/licence/remove/{}", id.replace('+', "%20")),
+        in_path: id.replace('+', "%20"),
         class: match installed.standing.as_str() {
             "valid" => "passed",
             "grace" | "not_yet" => "degraded",
@@ -189,19 +180,28 @@ pub(super) async fn install(State(pages): State<Arc<Pages>>, form: SignedForm) -
     Ok(unprocessable(&shown))
 }
 
-async fn remove_page(visit: &Visit, id: &str) -> Result<RemovePage, Refused> {
+async fn remove_page(visit: &Visit, id: &str) -> Result<Why, Refused> {
     let (status, licences) = tokio::join!(visit.agent.status(), visit.agent.licences());
     let licences = licences.map_err(|error| unanswered(&error))?;
     let found = licences.installed.into_iter().find(|installed| installed.id == id);
     let found = found.ok_or_else(|| missing("there is no such licence; the list has those there are"))?;
-    Ok(RemovePage {
-        frame: visit.frame("licence-remove", &status),
-        token: visit.token().to_owned(),
-        row: row(found, &visit.look),
-        reason: String::new(),
-        reason_error: None,
-        look: visit.look.clone(),
-    })
+    let look = &visit.look;
+    let row = row(found, look);
+    let deed = Deed {
+        title: "licence-remove",
+        lead: "licence-remove-lead",
+        button: "licence-remove",
+        back_words: "cancel",
+        back: "/licence".to_owned(),
+        call: api_call::line("DELETE", format!("/api/v1/agent/licences/{}?reason=WHY", row.in_path), ""),
+        action: format!("/licence/remove/{}", row.in_path),
+        facts: vec![
+            Fact::text(look, "licence-id", row.id).in_state(row.class, row.standing),
+            Fact::text(look, "licence-customer", row.customer),
+            Fact::text(look, "licence-until", row.until),
+        ],
+    };
+    Ok(Why::new(visit, &status, deed))
 }
 
 /// Asks why one is to be removed.
@@ -218,11 +218,6 @@ pub(super) async fn remove(State(pages): State<Arc<Pages>>, Path(id): Path<Strin
             Ok(()) => Ok(see_other("/licence")),
             Err(error) => Err(unanswered(&error)),
         },
-        Err(words) => {
-            let mut shown = remove_page(&visit, &id).await?;
-            fields.text("reason").clone_into(&mut shown.reason);
-            shown.reason_error = Some(words);
-            Ok(unprocessable(&shown))
-        }
+        Err(words) => Ok(remove_page(&visit, &id).await?.again(&fields, words)),
     }
 }

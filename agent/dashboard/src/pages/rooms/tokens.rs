@@ -9,9 +9,10 @@ use tbi_api::access::{Role, Token};
 use super::super::form::SignedForm;
 use super::super::frame::Frame;
 use super::super::look::Look;
-use super::super::refused::Shown;
+use super::super::refused::{Refused, Shown};
 use super::super::visit::Visit;
-use super::super::{Pages, html, see_other, unprocessable};
+use super::super::why::{Deed, Fact, Why};
+use super::super::{Pages, api_call, html, see_other};
 use super::{because, missing};
 use crate::access::{Who, page};
 
@@ -35,17 +36,6 @@ struct TokensPage {
     look: Look,
     frame: Frame,
     rows: Vec<Row>,
-}
-
-#[derive(Template)]
-#[template(path = "rooms/revoke.html")]
-struct RevokePage {
-    look: Look,
-    frame: Frame,
-    token: String,
-    row: Row,
-    reason: String,
-    reason_error: Option<String>,
 }
 
 /// Words of scopes, in the order of their list.
@@ -81,24 +71,35 @@ pub(super) async fn show(State(pages): State<Arc<Pages>>, visit: Visit) -> Shown
     Ok(html(&TokensPage { frame: visit.frame("tokens-title", &status), rows, look: visit.look.clone() }))
 }
 
-async fn revoke_page(
-    pages: &Arc<Pages>,
-    visit: &Visit,
-    id: &str,
-) -> Result<RevokePage, super::super::refused::Refused> {
+async fn revoke_page(pages: &Arc<Pages>, visit: &Visit, id: &str) -> Result<Why, Refused> {
     let (status, tokens) = tokio::join!(visit.agent.status(), page::tokens(&pages.access, visit.who.clone()));
     let tokens = tokens?;
     let token = tokens.iter().find(|token| token.id.as_str() == id && may_end(token, &visit.who));
     // Whose something is is not told to those whom it does not concern.
     let token = token.ok_or_else(|| missing("there is no such token of yours; the list has those there are"))?;
-    Ok(RevokePage {
-        frame: visit.frame("token-revoke", &status),
-        token: visit.token().to_owned(),
-        row: row(token, pages, &visit.who, &visit.look),
-        reason: String::new(),
-        reason_error: None,
-        look: visit.look.clone(),
-    })
+    let look = &visit.look;
+    let row = row(token, pages, &visit.who, look);
+    let deed = Deed {
+        title: "token-revoke",
+        lead: "token-revoke-lead",
+        button: "token-revoke",
+        back_words: "cancel",
+        back: "/tokens".to_owned(),
+        action: format!("/tokens/revoke/{id}"),
+        call: api_call::line("DELETE", format!("/api/v1/access/tokens/{id}?reason=WHY"), ""),
+        facts: vec![
+            Fact::text(look, "token-label", row.label),
+            Fact::code(look.say("token-id"), format!("tbi_{id}…")),
+            Fact::text(look, "account", row.account),
+            Fact::text(look, "token-scopes", row.scopes),
+            Fact::text(
+                look,
+                "token-last-used",
+                if row.last_used.is_empty() { look.say("user-never").into_owned() } else { row.last_used },
+            ),
+        ],
+    };
+    Ok(Why::new(visit, &status, deed))
 }
 
 /// Asks why.
@@ -115,11 +116,6 @@ pub(super) async fn revoke(State(pages): State<Arc<Pages>>, Path(id): Path<Strin
             page::remove_token(&pages.access, visit.who.clone(), &id, &reason).await?;
             Ok(see_other("/tokens"))
         }
-        Err(words) => {
-            let mut shown = revoke_page(&pages, &visit, &id).await?;
-            fields.text("reason").clone_into(&mut shown.reason);
-            shown.reason_error = Some(words);
-            Ok(unprocessable(&shown))
-        }
+        Err(words) => Ok(revoke_page(&pages, &visit, &id).await?.again(&fields, words)),
     }
 }
