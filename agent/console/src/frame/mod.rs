@@ -104,13 +104,12 @@ fn answered(known: &Known, width: usize, height: usize) -> Vec<String> {
     let mut rows = head(status, width);
     let tail = tail(status, width);
     let room = height.saturating_sub(rows.len() + tail.len());
+    // What is wrong comes first: it may be what the setup waits for, which keeps a row.
+    rows.extend(problems(&status.problems, width, room.saturating_sub(usize::from(known.setup.is_some()))));
     if let Some(setup) = &known.setup {
-        // What is wrong is told in one row at least: it may be what the setup waits for.
-        let most = room.saturating_sub(usize::from(!status.problems.is_empty()));
-        rows.extend(setup::rows(setup, status, width, most));
+        let room = height.saturating_sub(rows.len() + tail.len());
+        rows.extend(setup::rows(setup, status, width, room));
     }
-    let room = height.saturating_sub(rows.len() + tail.len());
-    rows.extend(problems(&status.problems, width, room));
     rows.resize(height.saturating_sub(tail.len()), String::new());
     rows.extend(tail);
     rows

@@ -16,22 +16,36 @@ pub(super) fn rows(setup: &Setup, status: &Status, width: usize, most: usize) ->
         return Vec::new();
     }
     let room = width.saturating_sub(LABEL + 1);
-    let lead = wrap_most(&lead(setup, status), room, 2.min(most));
-    let left = most - lead.len();
-    let mut names = wrap_most(&names(setup), room, left);
-    let legend = wrap(LEGEND, room);
-    if names.len() + legend.len() <= left {
-        names.extend(legend);
+    let mut lines = wrap(&lead(setup, status), room);
+    if lines.len() > most.min(2) {
+        // The address stands above as well.
+        lines = wrap_most(&short(setup), room, most.min(1));
     }
-    let lines = lead.iter().chain(&names).enumerate();
-    lines.map(|(index, line)| field(if index == 0 { "Setup" } else { "" }, line)).collect()
+    // The steps whole or not at all, and what their marks mean only with them.
+    for more in [wrap(&names(setup), room), wrap(LEGEND, room)] {
+        if lines.len() + more.len() > most {
+            break;
+        }
+        lines.extend(more);
+    }
+    lines.iter().enumerate().map(|(index, line)| field(if index == 0 { "Setup" } else { "" }, line)).collect()
 }
 
-fn lead(setup: &Setup, status: &Status) -> String {
+/// `2 of 12 done, 1 left out`.
+fn far(setup: &Setup) -> String {
     let count = |state| setup.steps.iter().filter(|step| step.state == state).count();
     let (done, skipped) = (count(StepState::Done), count(StepState::Skipped));
     let skipped = if skipped == 0 { String::new() } else { format!(", {skipped} left out") };
-    let far = format!("{done} of {} done{skipped}", setup.steps.len());
+    format!("{done} of {} done{skipped}", setup.steps.len())
+}
+
+fn short(setup: &Setup) -> String {
+    let next = setup.current.as_deref().map(|current| format!("; next: {}", plain(current)));
+    format!("{}{}", far(setup), next.unwrap_or_default())
+}
+
+fn lead(setup: &Setup, status: &Status) -> String {
+    let far = far(setup);
     let Some(home) = usable(&status.addresses).map(url).next() else {
         return format!("{far}; goes on in a browser once the box has an address");
     };
@@ -127,8 +141,30 @@ pub(super) mod tests {
         let rows = shown(&status, setup("account", &STEPS, 0), 80);
         assert_eq!(rows.len(), 24);
         assert!(rows.iter().any(|row| row.contains("0 of 12 done; go on at https://10.0.2.15/")), "{rows:#?}");
-        assert!(rows.iter().any(|row| row.contains("and 2 more") || row.contains("The clock is not")), "{rows:#?}");
+        for problem in &status.problems {
+            assert!(rows.iter().any(|row| row.contains(problem)), "{rows:#?}");
+        }
         assert!(rows[23].starts_with(" This screen only shows"), "{rows:#?}");
+    }
+
+    #[test]
+    fn where_rows_are_few_what_is_wrong_is_told_whole_and_the_setup_in_one() {
+        let mut status = status();
+        status.claim_code = Some("23456-789AB-CDEFG-HJKLM".to_owned());
+        status.addresses = Vec::new();
+        status.run = None;
+        status.problems =
+            ["card", "clock"].map(|what| format!("There is no {what} {}", "and that is long ".repeat(7))).into();
+        let rows = shown(&status, setup("account", &STEPS, 0), 80);
+        let has = |what: &str| rows.iter().any(|row| row.starts_with(what));
+        assert_eq!(rows.iter().filter(|row| row.starts_with("   * ")).count(), 2, "{rows:#?}");
+        assert!(!has("     and "), "both are told whole: {rows:#?}");
+        assert!(has(" Setup         0 of 12 done; goes on in a browser once the box has an address"), "{rows:#?}");
+        assert!(!rows.iter().any(|row| row.contains(">account")), "{rows:#?}");
+        // And what it comes down to when there is hardly any room for it.
+        status.addresses = vec!["2001:db8:1234:5678:9abc:def0:1234:5678/64".to_owned()];
+        let one = super::rows(&setup("account", &STEPS, 0), &status, 79, 1);
+        assert_eq!(one, [" Setup         0 of 12 done; next: account"]);
     }
 
     #[test]
