@@ -172,8 +172,11 @@ async function attack(page, which, value) {
     });
     assert(told.wrong > 0 || told.banner !== "", "refused without a word");
     assert(told.silent.length === 0, `nothing is said at ${told.silent.join(", ")}`);
+    // Two forms of a page may ask for the same, a reason for example.
+    const form = page.locator("form").nth(which.index);
     for (const [name, text] of Object.entries(typed)) {
-      const field = page.locator(`main form [name="${name}"]:not([type=hidden])`).first();
+      const named = `[name="${name}"]:not([type=hidden])`;
+      const field = ((await form.locator(named).count()) > 0 ? form.locator(named) : page.locator(`main form ${named}`)).first();
       if ((await field.count()) === 0) continue;
       const kept = await field.inputValue();
       assert(kept.trim() === text.trim(), `what was typed into ${name} is lost: "${kept.slice(0, 40)}"`);

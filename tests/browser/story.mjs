@@ -144,6 +144,38 @@ await main(async (story) => {
     await story.shoot(page, "audit");
   });
 
+  await story.step("an answer that takes its time is said beside its form, which is not sent twice", async () => {
+    await visit(page, "/preferences");
+    let sent = 0;
+    const slow = async (/** @type {import("playwright-core").Route} */ route) => {
+      if (route.request().method() === "POST") {
+        sent += 1;
+        // What is slow here is the answer.
+        await new Promise((done) => setTimeout(done, 2500));
+      }
+      await route.fallback();
+    };
+    await context.route("**/preferences", slow);
+    const form = page.locator('main form[action="/preferences"]');
+    const arrived = page.waitForNavigation({ waitUntil: "load" });
+    // All of it in the page, which lives until the answer comes.
+    const said = await form.evaluate((it) => new Promise((done) => {
+      if (!(it instanceof HTMLFormElement)) return done("no form");
+      it.requestSubmit();
+      const end = Date.now() + 2200;
+      const look = () => {
+        const text = it.querySelector(".busy [role=status]")?.textContent ?? "";
+        if (text === "" && Date.now() < end) return void setTimeout(look, 50);
+        it.requestSubmit();
+        done(text);
+      };
+      look();
+    }));
+    await arrived;
+    await context.unroute("**/preferences", slow);
+    assert(said !== "" && sent === 1, `it was sent ${sent} times, and said: ${said}`);
+  });
+
   await story.step("an account is made, logs in, sees what its role may, and is removed", async () => {
     await visit(page, "/users/new");
     await page.fill("[name=account]", "grace");

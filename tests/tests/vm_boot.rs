@@ -100,6 +100,14 @@ fn vm_boot_power_cut_keeps_state_and_the_second_boot_changes_nothing() {
     settings["settings"]["host_name"] = "kept-over-a-power-cut".into();
     let change = serde_json::json!({ "based_on": settings["version"], "settings": settings["settings"] });
     let stored: Value = machine.api().send("PUT", "/v1/settings", &change).expect(200).json();
+    // A setup that was begun: some of its steps were done, one was left out.
+    let locale: Value = serde_json::json!({ "language": "pt-BR", "zone": "America/Sao_Paulo" });
+    let _kept = machine.api().send("PUT", "/v1/locale", &locale).expect(200);
+    for (step, state) in [("language", "done"), ("name", "skipped")] {
+        let path = format!("/v1/setup/steps/{step}");
+        let _marked = machine.api().send("PUT", &path, &serde_json::json!({ "state": state })).expect(200);
+    }
+    let setup: tbi_api::setup::Setup = machine.api().get("/v1/setup");
     let boot = machine.boot_id();
 
     let mut machine = machine.power_cut().start();
@@ -109,6 +117,8 @@ fn vm_boot_power_cut_keeps_state_and_the_second_boot_changes_nothing() {
     assert_eq!(machine.api().get::<Value>("/v1/identity"), identity, "the box is still the same");
     let kept: Value = machine.api().get("/v1/settings");
     assert_eq!((&kept["version"], &kept["settings"]), (&stored["version"], &stored["settings"]));
+    assert_eq!(machine.api().get::<tbi_api::setup::Setup>("/v1/setup"), setup, "the setup goes on where it was");
+    assert_eq!(machine.api().get::<Value>("/v1/locale"), locale);
     let status = until("the status", Duration::from_secs(60), || machine.api().status());
     assert_eq!(status.last_boot.kind, BootKind::Unclean, "{}", status.last_boot.sentence);
     assert_eq!(status.host_name, "kept-over-a-power-cut", "settings are rendered at each boot");

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tbi_api::health::State;
+use tbi_api::setup::{FindingVerdict, TrunkCheck};
 use tbi_tests::vm::image::Image;
 use tbi_tests::vm::trunk::Frame;
 use tbi_tests::vm::until;
@@ -48,6 +50,8 @@ fn vm_network_traffic_leaves_tagged_and_never_crosses_to_management() {
     until("the network with a trunk", SETTLED, || {
         machine.api().component("trunk").filter(|component| component.state == State::Healthy)
     });
+    assert_wire_is_asked_who_has_our_addresses(&machine);
+    machine.trunk().clear();
     // The gateway of each network is asked for: the firewall's address, which we play.
     for (namespace, address) in [("agents", "172.16.0.1"), ("agents", "172.17.0.1"), ("isp", "200.130.0.1")] {
         // Nobody answers; that the question goes out is what is looked at.
@@ -82,6 +86,43 @@ fn vm_network_traffic_leaves_tagged_and_never_crosses_to_management() {
     assert!(!replies.iter().any(is_arp_reply), "the management address answers on the trunk: {replies:?}");
     let routed = machine.sh("sysctl -n net.ipv4.conf.all.forwarding net.ipv6.conf.all.forwarding").ok();
     assert_eq!(routed.split_whitespace().collect::<Vec<_>>(), ["0", "0"], "the machine's own namespace routes nothing");
+}
+
+/// A unit with one capability asks (RFC 5227): we play the firewall, and on the first VLAN somebody who has the box's own address.
+fn assert_wire_is_asked_who_has_our_addresses(machine: &Machine) {
+    const FIREWALL: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const NEIGHBOUR: [u8; 6] = [2, 0, 0, 0, 0, 9];
+    const GATEWAYS: [[u8; 4]; 3] = [[172, 16, 0, 1], [172, 17, 0, 1], [200, 130, 0, 1]];
+    machine.trunk().clear();
+    let api = machine.api();
+    let asking = thread::spawn(move || api.request("POST", "/v1/trunk/probe", None));
+    let (mut asked, mut taken) = (BTreeSet::new(), None);
+    while !asking.is_finished() {
+        let Some(frame) = machine.trunk().next(Duration::from_millis(100)) else { continue };
+        let Some(answer) = frame.answered_by(FIREWALL) else { continue };
+        let address: [u8; 4] = frame.payload[24..28].try_into().unwrap();
+        asked.insert(frame.vlan);
+        if GATEWAYS.contains(&address) {
+            machine.trunk().send(&answer);
+        } else if frame.vlan == Some(VLANS[0]) {
+            assert_eq!(frame.payload[14..18], [0; 4], "a probe leaves no trace in anybody's cache");
+            taken = Some(address);
+            machine.trunk().send(&frame.answered_by(NEIGHBOUR).unwrap());
+        }
+    }
+    let check: TrunkCheck = asking.join().unwrap().expect(200).json();
+    assert_eq!(asked, VLANS.into_iter().map(Some).collect(), "every VLAN is asked, with its tag");
+    let [a, b, c, d] = taken.unwrap();
+    let finding = |name: &str| check.findings.iter().find(|finding| finding.name == name).unwrap();
+    let duplicates = finding("duplicates");
+    assert_eq!(duplicates.verdict, FindingVerdict::Failed, "{duplicates:?}");
+    let sentence = format!("{a}.{b}.{c}.{d} on VLAN {} (02:00:00:00:00:09)", VLANS[0]);
+    assert!(duplicates.evidence.contains(&sentence) && !duplicates.remedy.is_empty(), "{duplicates:?}");
+    // Its IPv6 addresses are answered by nobody, which is told and names none of those that were answered.
+    let device = finding("device-answers");
+    assert_eq!(device.verdict, FindingVerdict::Warning, "{device:?}");
+    assert!(!device.evidence.contains("172.16.0.1 "), "{device:?}");
+    assert!(finding("tags").evidence.contains(&format!("VLAN {}: ", VLANS[2])), "{check:?}");
 }
 
 fn arp_request(vlan: Option<u16>, sender: [u8; 4], target: [u8; 4]) -> Frame {
