@@ -33,6 +33,8 @@ pub enum Phase {
     Checking,
     /// All five are made.
     Done,
+    /// Somebody had them end before.
+    Cancelled,
 }
 
 impl Phase {
@@ -54,6 +56,10 @@ pub struct Examination {
     pub started: String,
     /// Milliseconds they took, or have taken so far.
     pub elapsed_ms: u64,
+    /// Milliseconds that are left, if they take as long as the last whole ones with this profile; `None` when they are over, or none were made
+    /// to whose end anybody waited.
+    #[serde(default)]
+    pub remaining_ms: Option<u64>,
     /// Those that are made, in the order in which they ended.
     #[schema(value_type = Vec<Object>)]
     pub checks: Vec<Check>,

@@ -22,6 +22,7 @@
 //! | `POST /v1/isp/config.boot/check` | a `config.boot`, as text | [`isp::Check`]; 422 with the line that cannot be read |
 //! | `GET /v1/preflight` | | [`bench::Examination`]: the pre-flight checks made without a run, and how far they are |
 //! | `POST /v1/preflight` | [`bench::Order`] | 202 [`bench::Examination`]; 409 while a run or other checks use the bench |
+//! | `DELETE /v1/preflight` | | 202 [`bench::Examination`]; 409 when none are being made |
 //! | `GET /v1/personas` | | [`bench::Personas`], with their certificates |
 //! | `GET /v1/personas/ca.pem` | | persona CA certificate; 503 while the personas do not say |
 //! | `GET /v1/dut` | | [`bench::Dut`] |

@@ -3,7 +3,9 @@
 import { keepTyped } from "./keep.js";
 import { watchIdle } from "./idle.js";
 import { takeFiles } from "./files.js";
+import { sayBusy } from "./busy.js";
 
 keepTyped();
 watchIdle();
 takeFiles();
+sayBusy();

@@ -50,7 +50,8 @@ async function renew() {
     part.replaceWith(document.adoptNode(other));
     focus();
   }
-  await charts?.renew();
+  // A page that was hidden meanwhile asks anew when it is seen.
+  if (!document.hidden) await charts?.renew();
   // Somebody has this page in view, and the box was asked in their name.
   used();
   return goes;
@@ -68,6 +69,7 @@ function follow(live) {
 
   const now = async () => {
     waiting = 0;
+    if (document.hidden) return;
     asked = Date.now();
     try {
       if (!(await renew())) {

@@ -298,6 +298,10 @@ impl Checks for Bench {
         self.desk()?.examine(&order).map_err(RunRefused::from)
     }
 
+    fn cancel(&self) -> bool {
+        self.desk().is_ok_and(RunDesk::cancel_checks)
+    }
+
     fn examination(&self) -> Examination {
         self.desk().map(RunDesk::examination).unwrap_or_default()
     }

@@ -173,6 +173,10 @@ impl Checks for LabBench {
         self.desk.examine(&order).map_err(RunRefused::from)
     }
 
+    fn cancel(&self) -> bool {
+        self.desk.cancel_checks()
+    }
+
     fn examination(&self) -> Examination {
         self.desk.examination()
     }

@@ -25,6 +25,14 @@ impl AgentClient {
         self.socket.post_json("/v1/preflight", order).await
     }
 
+    /// Has them end before their time.
+    ///
+    /// # Errors
+    /// [`ClientError`], code `no-checks-under-way` when they are over.
+    pub async fn cancel_preflight(&self) -> Result<(), ClientError> {
+        self.socket.delete("/v1/preflight").await
+    }
+
     /// The personas with their certificates.
     ///
     /// # Errors

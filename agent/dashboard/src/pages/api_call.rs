@@ -71,6 +71,24 @@ pub(crate) fn settings_line(change: impl Display) -> ApiCall {
     ApiCall { command: format!("{read} | jq {jq} | {write}") }
 }
 
+/// Of a form that takes a text as it lies in a file.
+pub(crate) fn file_line(method: impl Display, path: impl Display, kind: impl Display, file: impl Display) -> ApiCall {
+    let sent = format!("{TOKEN} -H {} --data-binary @{file}", quoted(&format!("Content-Type: {kind}")));
+    ApiCall { command: curl(&sent, &method.to_string(), &path.to_string(), "") }
+}
+
+/// Of a form whose text is a member of what is sent.
+pub(crate) fn member_line(
+    method: impl Display,
+    path: impl Display,
+    member: impl Display,
+    file: impl Display,
+) -> ApiCall {
+    let jq = format!("jq -n --rawfile {member} {file} {}", quoted(&format!("{{${member}}}")));
+    let sent = curl(&format!("{TOKEN} --json @-"), &method.to_string(), &path.to_string(), "");
+    ApiCall { command: format!("{jq} | {sent}") }
+}
+
 /// One word for a POSIX shell (2.2.2 Single-Quotes): nothing but the quote itself has a meaning in it.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -117,6 +135,13 @@ mod tests {
         assert!(!call.command.contains("Bearer"));
         let call = settings_line(".ntp_servers = [\"SERVER\"]");
         assert!(call.command.contains("| jq '{based_on: .version, settings: (.settings | .ntp_servers"), "{call:?}");
+        let call = file_line("POST", "/api/v1/agent/isp/config.boot/check", "text/plain", "config.boot");
+        let words = self::words(&call);
+        for word in ["Content-Type: text/plain", "@config.boot", "POST"] {
+            assert!(words.contains(&word.to_owned()), "{words:?}");
+        }
+        let call = member_line("PUT", "/api/v1/agent/topology", "yaml", "topology.yaml");
+        assert!(call.command.starts_with("jq -n --rawfile yaml topology.yaml '{$yaml}' | curl "), "{call:?}");
         assert!(!open_line("POST", "/api/v1/access/first-administrator", "{}").command.contains("TOKEN"));
     }
 }

@@ -41,6 +41,7 @@ pub(crate) const ASSETS: &[Asset] = assets![
     "keep.js" is "text/javascript; charset=utf-8",
     "idle.js" is "text/javascript; charset=utf-8",
     "files.js" is "text/javascript; charset=utf-8",
+    "busy.js" is "text/javascript; charset=utf-8",
 ];
 
 /// Hex digits of the hash in the path: an accident of one version to the next is out of the question.

@@ -82,6 +82,8 @@ struct RunPage {
     going: Option<Going>,
     found: Option<Found>,
     story: Option<Story>,
+    /// Costs with too few pairs for a claim.
+    indicative: bool,
     may_order: bool,
     /// Modules and style of the pictures.
     script: String,
@@ -189,7 +191,11 @@ pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit, Path(id
         }
     };
     let ended = run.ended.as_deref().map(|ended| look.time_of(ended)).unwrap_or_default();
-    let (going, found) = (going(&run), outline.map(|outline| found(outline, &look)));
+    let (going, mut found) = (going(&run), outline.map(|outline| found(outline, &look)));
+    if let Some(found) = &mut found {
+        // It stands above all.
+        found.reasons.retain(|reason| *reason != run.sentence);
+    }
     let who = [run.actor.clone(), run.source.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ");
     Ok(html(&RunPage {
         row: Row::of(run, &look),
@@ -201,6 +207,7 @@ pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit, Path(id
         who,
         going,
         found,
+        indicative: story.as_ref().is_some_and(|story| story.indicative),
         story,
         look,
         frame,

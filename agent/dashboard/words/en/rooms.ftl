@@ -221,6 +221,7 @@ system-ordered-power-off = The box is switched off. Somebody has to switch it on
 idle-title = Are you still there?
 idle-text = Nothing was done here for a while. The session ends soon; what you typed is kept in this browser.
 idle-stay = Stay logged in
+busy = The box is at work.
 kept-typed = What you typed before is in the form again. Passwords and keys are not.
 login-session-over = Your session has ended. Log in again and go on where you were.
 file-choose = Or read it from a file:

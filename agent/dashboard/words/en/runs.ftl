@@ -34,6 +34,7 @@ run-facts = The run
 run-made-by = Made by
 run-verdict = Verdict
 run-valid = Claims may be made from it.
+run-valid-indicative = The bench held. With so few pairs its costs are indications; claims about them need six.
 run-not-valid = No claim may be made from it:
 run-report = Report (HTML; print it for a PDF)
 run-record = Record (JSON)

@@ -221,6 +221,7 @@ system-ordered-power-off = O equipamento é desligado. Alguém precisa ligá-lo 
 idle-title = Você ainda está aí?
 idle-text = Nada foi feito aqui há algum tempo. A sessão termina em breve; o que você digitou fica neste navegador.
 idle-stay = Continuar na sessão
+busy = O equipamento está trabalhando.
 kept-typed = O que você digitou antes está de novo no formulário. Senhas e chaves não.
 login-session-over = Sua sessão terminou. Entre de novo e continue de onde estava.
 file-choose = Ou leia de um arquivo:

@@ -34,6 +34,7 @@ run-facts = A execução
 run-made-by = Feita por
 run-verdict = Veredito
 run-valid = Afirmações podem ser feitas a partir dela.
+run-valid-indicative = A bancada se manteve. Com tão poucos pares os custos são indícios; afirmações sobre eles exigem seis.
 run-not-valid = Nenhuma afirmação pode ser feita a partir dela:
 run-report = Relatório (HTML; imprima para um PDF)
 run-record = Registro (JSON)

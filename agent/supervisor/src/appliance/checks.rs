@@ -10,6 +10,8 @@ use super::seams::RunRefused;
 pub(crate) trait Checks: Send + Sync + 'static {
     /// Begins; returns at once. Refused while the bench is in use.
     fn examine(&self, order: Order) -> Result<Examination, RunRefused>;
+    /// Has them end before their time; false when none are being made.
+    fn cancel(&self) -> bool;
     /// Those that were made last, or are being made.
     fn examination(&self) -> Examination;
     /// Asks the trunk who has the addresses of the topology; returns when it was asked. Refused while the bench is in use. A bench without a

@@ -33,7 +33,7 @@ pub(crate) trait Runs: Send + Sync + 'static {
 pub(crate) enum RunRefused {
     #[error("the run {id} is under way; wait for its end or stop it")]
     UnderWay { id: String },
-    #[error("the pre-flight checks are being made; wait for their end, which GET /v1/preflight tells")]
+    #[error("the pre-flight checks are being made; wait for their end, which GET /v1/preflight tells, or cancel them")]
     Checking,
     /// The plan is wrong; the sentence says where.
     #[error("{0}")]

@@ -256,6 +256,15 @@ fn checks_are_made_without_a_run_and_neither_waits_in_the_others_way() {
             assert!(failed(CheckName::DecryptMode) && failed(CheckName::DeviceApi), "{made:?}");
             assert!(made.elapsed_ms > 0 && desk.list().is_empty(), "nothing is kept");
             assert_eq!(fs::read_dir(RUNS).unwrap().count(), 0);
+            assert!(!desk.cancel_checks(), "they are over");
+            // The second time it is known how long they take; and they end at once when somebody does not want to wait.
+            desk.examine(&order).unwrap();
+            let going = desk.examination();
+            assert!(going.remaining_ms.is_some_and(|left| left <= made.elapsed_ms), "{going:?}");
+            assert!(desk.cancel_checks());
+            until("the checks are cancelled", || desk.examination().phase == Phase::Cancelled).await;
+            let cancelled = desk.examination();
+            assert_eq!((cancelled.open, cancelled.remaining_ms), (None, None), "they prove nothing: {cancelled:?}");
             usable(&desk).await;
             let run = desk.start(&quick(), local()).unwrap();
             assert!(matches!(desk.examine(&order), Err(DeskError::UnderWay { id }) if id == run.id));

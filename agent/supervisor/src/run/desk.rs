@@ -38,7 +38,7 @@ pub(crate) enum DeskError {
         id: String,
     },
     /// Somebody looks at the bench.
-    #[error("the pre-flight checks are being made; wait for their end")]
+    #[error("the pre-flight checks are being made; wait for their end or cancel them")]
     Checking,
     /// No such run.
     #[error("there is no run {id}; look at the list of runs")]
@@ -94,8 +94,8 @@ struct Book {
     /// By id, which is also by time.
     runs: BTreeMap<String, watch::Sender<Run>>,
     under_way: Option<(String, Shutdown)>,
-    /// The pre-flight checks are being made without a run.
-    checking: bool,
+    /// The pre-flight checks are being made without a run; asks them to end.
+    checking: Option<Shutdown>,
 }
 
 impl RunDesk {
@@ -135,7 +135,7 @@ impl RunDesk {
         if let Some((id, _)) = &book.under_way {
             return Err(DeskError::UnderWay { id: id.clone() });
         }
-        if book.checking {
+        if book.checking.is_some() {
             return Err(DeskError::Checking);
         }
         let started = self.free_moment(&book);

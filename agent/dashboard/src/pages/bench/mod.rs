@@ -38,6 +38,7 @@ pub(super) const LIMIT: usize = 1 << 20;
 pub(super) const PAGES: &[Page] = &[
     Page("/preflight", &["get"], EVERYBODY, Proof::Usual),
     Page("/preflight/begin", &["post"], OPERATORS, Proof::Usual),
+    Page("/preflight/cancel", &["post"], OPERATORS, Proof::Usual),
     Page("/personas", &["get"], EVERYBODY, Proof::Usual),
     Page("/agents", &["get"], EVERYBODY, Proof::Usual),
     Page("/dut", &["get"], EVERYBODY, Proof::Usual),
@@ -60,6 +61,7 @@ pub(super) fn router() -> Router<Arc<Pages>> {
     Router::new()
         .route("/preflight", get(preflight::show))
         .route("/preflight/begin", post(preflight::begin))
+        .route("/preflight/cancel", post(preflight::cancel))
         .route("/personas", get(personas::show))
         .route("/agents", get(agents::show))
         .route("/dut", get(dut::show))

@@ -35,6 +35,8 @@ struct Made {
     going: bool,
     done: usize,
     elapsed: String,
+    /// Nothing while it is not known.
+    remaining: String,
     started: String,
     profile: &'static str,
     /// `open`, `shut`; nothing while it is not known.
@@ -106,10 +108,12 @@ fn made(examination: Examination, look: &Look) -> Made {
             Phase::Preparing => "preparing",
             Phase::Checking => "checking",
             Phase::Done => "done",
+            Phase::Cancelled => "cancelled",
         },
         going,
         done: examination.checks.len(),
         elapsed: took(examination.elapsed_ms, look),
+        remaining: examination.remaining_ms.map(|left| took(left, look)).unwrap_or_default(),
         started: look.time_of(&examination.started),
         profile: profile_name(examination.profile),
         gate: match examination.open {
@@ -178,6 +182,20 @@ pub(in crate::pages) async fn begin(State(pages): State<Arc<Pages>>, form: Signe
         None => shown.frame.silent(&visit.look, &error),
     }
     Ok(unprocessable(&shown))
+}
+
+/// Has them end before their time. Those that are over meanwhile are what was to be had.
+pub(in crate::pages) async fn cancel(State(pages): State<Arc<Pages>>, form: SignedForm) -> Shown {
+    let visit = Visit::new(&pages, form.who, "/preflight");
+    match visit.agent.cancel_preflight().await {
+        Ok(()) => Ok(see_other("/preflight")),
+        Err(error) if error.code() == Some("no-checks-under-way") => Ok(see_other("/preflight")),
+        Err(error) => {
+            let mut shown = page_of(&visit, "short").await;
+            shown.frame.silent(&visit.look, &error);
+            Ok(unprocessable(&shown))
+        }
+    }
 }
 
 #[cfg(test)]

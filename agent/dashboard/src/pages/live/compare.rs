@@ -181,7 +181,7 @@ pub(super) async fn show(State(_pages): State<Arc<Pages>>, visit: Visit, Asked(f
     };
     let mut answer = StatusCode::OK;
     // A link from a run's page names that run and leaves the baseline to be chosen.
-    let is_asked = fields.names().any(|name| name == "baseline");
+    let is_asked = !baseline.is_empty() || fields.names().any(|name| name == "baseline");
     if is_asked && !(baseline.is_empty() && ids.is_empty()) {
         let say = |id: &str| Some(visit.look.say(id).into_owned());
         if !is_id(baseline) {

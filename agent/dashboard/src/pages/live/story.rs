@@ -81,6 +81,8 @@ pub(in super::super) struct Point {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Story {
     pub(in super::super) so_far: bool,
+    /// Its costs have too few pairs for a claim.
+    pub(in super::super) indicative: bool,
     pub(in super::super) doing: Option<String>,
     pub(in super::super) tiles: Vec<Line>,
     pub(in super::super) lines: Vec<Line>,
@@ -201,18 +203,24 @@ fn clock(seconds: f64) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{rest:02}") } else { format!("{minutes}:{rest:02}") }
 }
 
+/// Most pairs that a cost has, when even they are too few for a claim.
+fn too_few_pairs(series: &Series) -> Option<u32> {
+    let pairs = series.results.iter().filter_map(|row| row.cost.as_ref()).map(|cost| cost.pairs).max();
+    pairs.filter(|pairs| *pairs < tbi_bench::stats::paired::PAIRS_FOR_A_CLAIM)
+}
+
 fn cautions(series: &Series, standing: Standing, look: &Look) -> Vec<String> {
     let mut cautions = Vec::new();
     if standing == Standing::SoFar {
         cautions.push(look.say("live-so-far").into_owned());
     }
-    let pairs = series.results.iter().filter_map(|row| row.cost.as_ref()).map(|cost| cost.pairs).max();
-    match pairs {
-        Some(pairs) if pairs < tbi_bench::stats::paired::PAIRS_FOR_A_CLAIM => {
+    let is_without_pair = series.results.iter().all(|row| row.cost.is_none());
+    match too_few_pairs(series) {
+        Some(pairs) => {
             cautions.push(look.with("live-indicative", "pairs", f64::from(pairs)).into_owned());
         }
-        None if !series.done.is_empty() => cautions.push(look.say("live-no-pair").into_owned()),
-        _ => {}
+        None if is_without_pair && !series.done.is_empty() => cautions.push(look.say("live-no-pair").into_owned()),
+        None => {}
     }
     cautions
 }
@@ -245,6 +253,7 @@ pub(in super::super) fn tell(series: &Series, standing: Standing, look: &Look) -
     points.truncate(MOST_POINTS);
     Story {
         so_far: standing == Standing::SoFar,
+        indicative: too_few_pairs(series).is_some(),
         doing: series.doing.as_ref().filter(|_| standing == Standing::SoFar).map(|it| doing(it, series.blocks, look)),
         tiles: tiles.flatten().collect(),
         proof: series.proof.iter().map(|row| proven(row, look)).collect(),

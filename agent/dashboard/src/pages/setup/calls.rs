@@ -11,6 +11,7 @@ pub(in super::super) fn call_of(step: &str, action: &str) -> ApiCall {
         (_, "done") => mark(r#"{"state":"done"}"#),
         (_, "finish") => line("POST", "/api/v1/agent/setup/finish", "{}"),
         ("language", _) => line("PUT", "/api/v1/agent/locale", r#"{"language":"en","zone":"UTC"}"#),
+        ("name", _) => settings_line(r#".host_name = "NAME""#),
         ("management", "confirm") => line("POST", "/api/v1/agent/settings/trial/confirm", "{}"),
         ("management", "withdraw") => line("DELETE", "/api/v1/agent/settings/trial", ""),
         ("management", _) => {
@@ -19,6 +20,7 @@ pub(in super::super) fn call_of(step: &str, action: &str) -> ApiCall {
         }
         ("time", _) => settings_line(r#".ntp_servers = ["SERVER"]"#),
         ("topology", _) => settings_line(".trunk = null"),
+        ("trunk", "probe") => line("POST", "/api/v1/agent/trunk/probe", ""),
         ("trunk", _) => settings_line(r#".trunk = {"mac":"MAC"}"#),
         ("device", _) => {
             let change = r#"{"kind":"KIND","address":"ADDRESS","account":"ACCOUNT","secret":"SECRET"}"#;
@@ -26,26 +28,32 @@ pub(in super::super) fn call_of(step: &str, action: &str) -> ApiCall {
         }
         ("authorities", "remove") => line("DELETE", "/api/v1/agent/device/authorities/SHA256", ""),
         ("authorities", _) => line("POST", "/api/v1/agent/device/authorities", r#"{"pem":"PEM"}"#),
+        ("preflight", "check") => line("POST", "/api/v1/agent/preflight", r#"{"profile":"short"}"#),
+        ("preflight", "cancel") => line("DELETE", "/api/v1/agent/preflight", ""),
         _ => line("GET", "/api/v1/agent/setup", ""),
     }
 }
 
 /// Every form of every step.
 #[cfg(test)]
-pub(in super::super) const ACTIONS: [(&str, &str); 15] = [
+pub(in super::super) const ACTIONS: [(&str, &str); 19] = [
     ("account", "done"),
     ("account", "skip"),
     ("certificate", "done"),
     ("language", "keep"),
+    ("name", "keep"),
     ("management", "keep"),
     ("management", "confirm"),
     ("management", "withdraw"),
     ("time", "keep"),
     ("topology", "keep"),
     ("trunk", "keep"),
+    ("trunk", "probe"),
     ("device", "keep"),
     ("authorities", "keep"),
     ("authorities", "remove"),
     ("summary", "finish"),
+    ("preflight", "check"),
+    ("preflight", "cancel"),
     ("preflight", "done"),
 ];

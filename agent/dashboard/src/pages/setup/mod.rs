@@ -257,6 +257,7 @@ impl Step {
             ("trunk", "probe") => trunk::probe(visit).await,
             ("device", "keep") => device::keep(visit, fields).await,
             ("preflight", "check") => preflight::begin(visit).await,
+            ("preflight", "cancel") => preflight::cancel(visit).await,
             ("authorities", "keep") => authorities::keep(visit, fields).await,
             ("authorities", "remove") => authorities::remove(visit, fields).await,
             _ => Ok(Kept::Wrong(Problems::page(visit.look.say("setup-no-action")))),

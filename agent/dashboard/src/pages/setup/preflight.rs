@@ -8,6 +8,7 @@ use tbi_daemon::ClientError;
 
 use super::super::bench::preflight::{name, verdict};
 use super::super::form::Fields;
+use super::super::frame::Banner;
 use super::super::look::Look;
 use super::super::visit::Visit;
 use super::Kept;
@@ -45,15 +46,22 @@ fn show(look: &Look, view: &mut View, examination: &Examination, typed: Option<&
         Phase::Checking => "preflight-is-checking",
         Phase::Done if examination.open == Some(true) => "setup-preflight-passed",
         Phase::Done => "setup-preflight-failed",
+        Phase::Cancelled => "preflight-is-cancelled",
     };
-    view.notice = Some(look.say(phase).into_owned());
+    let text = look.say(phase).into_owned();
+    match (examination.phase, examination.open) {
+        (Phase::Done, Some(true)) => view.good = Some(text),
+        (Phase::Done, _) => view.banner = Some(Banner { text, reason: String::new() }),
+        _ => view.notice = Some(text),
+    }
     if examination.phase.is_going() {
         view.reload_after = Some(AGAIN_SECONDS);
+        view.buttons = vec![("cancel", look.say("preflight-cancel").into_owned())];
         return;
     }
     view.buttons = vec![("check", look.say("preflight-begin").into_owned())];
     match (examination.phase, examination.open) {
-        (Phase::Never, _) => {}
+        (Phase::Never | Phase::Cancelled, _) => {}
         (_, Some(true)) => view.done = Some(look.say("setup-go-on").into_owned()),
         _ => {
             let label = look.say("setup-preflight-reason");
@@ -115,6 +123,14 @@ fn parts(look: &Look, health: tbi_api::health::Health) -> Table {
 /// Begins to make the checks.
 pub(super) async fn begin(visit: &Visit) -> Result<Kept, ClientError> {
     visit.agent.start_preflight(&Order::default()).await.map(|_begun| Kept::Stay)
+}
+
+/// Has them end before their time; those that are over meanwhile stay as they are.
+pub(super) async fn cancel(visit: &Visit) -> Result<Kept, ClientError> {
+    match visit.agent.cancel_preflight().await {
+        Err(error) if error.code() == Some("no-checks-under-way") => Ok(Kept::Stay),
+        answer => answer.map(|()| Kept::Stay),
+    }
 }
 
 /// Ends the step: with a reason where the checks did not pass.

@@ -19,6 +19,8 @@ pub(super) struct View {
     pub(super) banner: Option<Banner>,
     /// Something to know that is not wrong.
     pub(super) notice: Option<String>,
+    /// What went well.
+    pub(super) good: Option<String>,
     pub(super) facts: Vec<Fact>,
     pub(super) tables: Vec<Table>,
     pub(super) links: Vec<(String, String)>,

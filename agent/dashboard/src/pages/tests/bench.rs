@@ -144,8 +144,8 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route(
             "/v1/preflight",
-            get(|State(told): State<Shared>| async move { Json(with(&told, |it| it.examination.clone())) }).post(
-                |State(told): State<Shared>, body: String| async move {
+            get(|State(told): State<Shared>| async move { Json(with(&told, |it| it.examination.clone())) })
+                .post(|State(told): State<Shared>, body: String| async move {
                     with(&told, |it| {
                         it.sent.push(body);
                         match it.refuse {
@@ -155,8 +155,17 @@ pub(super) fn routes() -> Router<Shared> {
                             None => (StatusCode::ACCEPTED, Json(it.examination.clone())).into_response(),
                         }
                     })
-                },
-            ),
+                })
+                .delete(|State(told): State<Shared>| async move {
+                    with(&told, |it| {
+                        if it.examination.phase.is_going() {
+                            it.examination.phase = Phase::Cancelled;
+                            (StatusCode::ACCEPTED, Json(it.examination.clone())).into_response()
+                        } else {
+                            ApiError::new(StatusCode::CONFLICT, "no-checks-under-way", "none").into_response()
+                        }
+                    })
+                }),
         )
         .route(
             "/v1/personas",
@@ -241,7 +250,7 @@ const PATHS: [&str; 11] = [
 async fn every_page_of_the_bench_is_well_made_in_both_languages() {
     let stand = Stand::start().await;
     let clock = preflight::Check::new(CheckName::Clock, Finding::failed("it is 1970", "set it"), 840);
-    for phase in [Phase::Never, Phase::Checking, Phase::Done] {
+    for phase in [Phase::Never, Phase::Checking, Phase::Done, Phase::Cancelled] {
         stand.agent.change(|told| {
             let checks = vec![clock.clone()];
             told.bench.examination = Examination { phase, checks, open: Some(false), ..Examination::default() };
@@ -333,6 +342,31 @@ async fn checks_are_ordered_by_operators_and_a_busy_bench_says_why() {
     let mut vera = Browser::log_in(&stand, "vera").await;
     let token = vera.get(&stand, "/").await.token();
     vera.post(&stand, "/preflight/begin", &[("csrf", token.as_str()), ("profile", "quick")]).await.is(403);
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn checks_under_way_say_how_long_and_are_cancelled() {
+    let stand = Stand::start().await;
+    stand.agent.change(|told| {
+        told.bench.examination =
+            Examination { phase: Phase::Preparing, elapsed_ms: 4_000, remaining_ms: Some(61_000), ..Default::default() }
+    });
+    let mut olaf = Browser::log_in(&stand, "olaf").await;
+    let page = olaf.get(&stand, "/preflight").await.is(200).has("4.0 s").has("1 min").has("Cancel the checks");
+    let token = page.token();
+    stand.agent.change(|told| told.bench.examination.remaining_ms = None);
+    olaf.get(&stand, "/preflight").await.is(200).has("not known before");
+    let mut vera = Browser::log_in(&stand, "vera").await;
+    let of_vera = vera.get(&stand, "/preflight").await.is(200).has_not("Cancel the checks");
+    drop(of_vera);
+    let token_of_vera = vera.get(&stand, "/").await.token();
+    vera.post(&stand, "/preflight/cancel", &[("csrf", token_of_vera.as_str())]).await.is(403);
+    let fields = [("csrf", token.as_str())];
+    olaf.post(&stand, "/preflight/cancel", &fields).await.leads_to("/preflight");
+    olaf.get(&stand, "/preflight").await.is(200).has("The checks were cancelled").has_not("Cancel the checks");
+    // Pressed once more, or after they ended: nothing is wrong.
+    olaf.post(&stand, "/preflight/cancel", &fields).await.leads_to("/preflight");
     stand.stop().await;
 }
 

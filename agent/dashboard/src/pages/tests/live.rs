@@ -384,6 +384,9 @@ async fn runs_are_compared_with_a_baseline_or_it_is_said_why_not() {
     page.has(&format!("<a href=\"/runs/{OTHER}\">{OTHER}</a>"));
     vera.get(&stand, &format!("/runs/compare?baseline={ID}&runs={OTHER}")).await.is(200).has("no difference shown");
     // As the page of a run leads here: that run is ticked, the baseline is still to be chosen.
+    // Ticked in the list, where there is no baseline to choose.
+    let ticked = vera.get(&stand, &format!("/runs/compare?run-{OTHER}=yes&run-{ID}=yes")).await.is(200);
+    ticked.has("id=\"compared\"").has_not("id=\"baseline-error\"");
     let led = vera.get(&stand, &format!("/runs/compare?run={OTHER}")).await.is(200).has_not("id=\"baseline-error\"");
     led.has("checked");
     for (wrong, field) in [

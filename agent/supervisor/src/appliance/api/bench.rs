@@ -41,6 +41,20 @@ pub(super) async fn start_preflight(
     })
 }
 
+/// Has the pre-flight checks end before their time.
+#[utoipa::path(delete, path = "/v1/preflight", security(("session" = ["operator", "administrator"])), responses(
+    (status = 202, description = "Will end, or have ended", body = Examination),
+    (status = 409, description = "None are being made", body = Problem),
+))]
+pub(super) async fn cancel_preflight(State(shared): State<Shared>) -> Answer<(StatusCode, Json<Examination>)> {
+    if shared.appliance.checks().cancel() {
+        Ok((StatusCode::ACCEPTED, Json(shared.appliance.checks().examination())))
+    } else {
+        let sentence = "no pre-flight checks are being made; there is nothing to cancel";
+        Err(ApiError::new(StatusCode::CONFLICT, "no-checks-under-way", sentence.to_owned()))
+    }
+}
+
 /// The personas, with the certificates that they show.
 #[utoipa::path(get, path = "/v1/personas", security(("session" = ["viewer", "operator", "administrator", "auditor"])), responses((status = 200, body = Personas)))]
 pub(super) async fn personas(State(shared): State<Shared>) -> Json<Personas> {

@@ -65,7 +65,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/isp/root", put(isp::import_root).delete(isp::remove_root).layer(DefaultBodyLimit::disable()))
         .route("/v1/isp/config.boot", get(isp::config_boot))
         .route("/v1/isp/config.boot/check", post(isp::check_config_boot))
-        .route("/v1/preflight", get(bench::preflight).post(bench::start_preflight))
+        .route("/v1/preflight", get(bench::preflight).post(bench::start_preflight).delete(bench::cancel_preflight))
         .route("/v1/personas", get(bench::personas))
         .route("/v1/personas/ca.pem", get(bench::persona_ca))
         .route("/v1/dut", get(bench::dut))
@@ -135,6 +135,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         isp::check_config_boot,
         bench::preflight,
         bench::start_preflight,
+        bench::cancel_preflight,
         bench::personas,
         bench::persona_ca,
         bench::dut,

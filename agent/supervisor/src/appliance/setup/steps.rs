@@ -51,7 +51,7 @@ impl Checked {
             return Self::Not;
         }
         match (examination.phase, examination.open) {
-            (Phase::Never, _) => Self::Not,
+            (Phase::Never | Phase::Cancelled, _) => Self::Not,
             (Phase::Preparing | Phase::Checking, _) => Self::Going,
             (Phase::Done, Some(true)) => Self::Open,
             // Checks that ended before their time prove nothing.

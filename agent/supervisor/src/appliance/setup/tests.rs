@@ -144,6 +144,7 @@ fn checks_of_before_the_setup_and_checks_that_ended_early_prove_nothing() {
         (made("2026-01-31T12:30:00Z", Phase::Done, Some(true)), Checked::Open),
         (made("2026-01-31T12:30:00Z", Phase::Done, Some(false)), Checked::Shut),
         (made("2026-01-31T12:30:00Z", Phase::Done, None), Checked::Shut),
+        (made("2026-01-31T12:30:00Z", Phase::Cancelled, None), Checked::Not),
     ] {
         assert_eq!(Checked::of(&examination, Some(claimed), later), expected, "{examination:?}");
     }

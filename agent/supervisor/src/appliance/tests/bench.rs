@@ -29,6 +29,15 @@ impl Checks for Made {
         Ok(now.clone())
     }
 
+    fn cancel(&self) -> bool {
+        let mut now = self.0.lock().unwrap();
+        let going = now.phase.is_going();
+        if going {
+            now.phase = Phase::Cancelled;
+        }
+        going
+    }
+
     fn examination(&self) -> Examination {
         self.0.lock().unwrap().clone()
     }
@@ -63,8 +72,12 @@ async fn checks_are_made_without_a_run_and_not_twice_at_once() {
         assert_eq!((begun.phase, begun.profile), (Phase::Checking, Profile::Quick));
         let refused = agent.start_preflight(&Order::default()).await.unwrap_err();
         assert_eq!(code(&refused), "checks-under-way");
+        agent.cancel_preflight().await.unwrap();
+        assert_eq!(agent.preflight().await.unwrap().phase, Phase::Cancelled);
+        assert_eq!(code(&agent.cancel_preflight().await.unwrap_err()), "no-checks-under-way");
         let entries = agent.audit(&Default::default()).await.unwrap();
-        assert!(entries.iter().any(|entry| entry.target == "/v1/preflight"), "the order is in the chain");
+        let changes = entries.iter().filter(|entry| entry.target == "/v1/preflight").count();
+        assert_eq!(changes, 4, "what was ordered and what was refused is in the chain: {entries:?}");
     })
     .await;
 }

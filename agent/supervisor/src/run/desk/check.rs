@@ -5,8 +5,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use tbi_api::bench::{Examination, Order, Phase};
+use tbi_api::runs::Profile;
 use tbi_bench::plan::Plan;
 use tbi_bench::preflight::{Check, Preflight};
+use tbi_daemon::Shutdown;
 
 use super::super::clock::Clocks;
 use super::super::place::PlaceError;
@@ -19,6 +21,8 @@ use crate::preflight::{self, Absent, Ground};
 pub(super) struct Examined {
     told: Examination,
     since: Option<Instant>,
+    /// What the last whole ones were made for and took, ms.
+    whole: Option<(Profile, u64)>,
 }
 
 impl RunDesk {
@@ -32,10 +36,11 @@ impl RunDesk {
         if let Some((id, _)) = &book.under_way {
             return Err(DeskError::UnderWay { id: id.clone() });
         }
-        if book.checking {
+        if book.checking.is_some() {
             return Err(DeskError::Checking);
         }
-        book.checking = true;
+        let cancel = Shutdown::new();
+        book.checking = Some(cancel.clone());
         drop(book);
         let begun = Examination {
             phase: Phase::Preparing,
@@ -43,10 +48,24 @@ impl RunDesk {
             started: jiff::Timestamp::now().to_string(),
             ..Examination::default()
         };
-        self.inner.tell_examined(|examined| *examined = Examined { told: begun, since: Some(Instant::now()) });
+        self.inner.tell_examined(|examined| (examined.told, examined.since) = (begun, Some(Instant::now())));
         // Its end is told by the guard, even when it panics; all that it waits for has limits.
-        tokio::spawn(conduct(Checking(Arc::clone(&self.inner)), plan));
+        let checking = Checking(Arc::clone(&self.inner));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = conduct(&checking.0, plan) => {}
+                () = cancel.requested() => {
+                    checking.0.tell_examined(|examined| examined.told.phase = Phase::Cancelled);
+                }
+            }
+        });
         Ok(self.examination())
+    }
+
+    /// Asks the checks to end before their time; false when none are being made.
+    pub(crate) fn cancel_checks(&self) -> bool {
+        let book = self.inner.book();
+        book.checking.as_ref().map(Shutdown::request).is_some()
     }
 
     /// Where they are.
@@ -55,6 +74,8 @@ impl RunDesk {
         let mut told = examined.told.clone();
         if let Some(since) = examined.since {
             told.elapsed_ms = milliseconds(since);
+            let whole = examined.whole.filter(|(profile, _)| *profile == told.profile);
+            told.remaining_ms = whole.map(|(_, took)| took.saturating_sub(told.elapsed_ms));
         }
         told
     }
@@ -75,15 +96,19 @@ impl Drop for Checking {
             if let Some(since) = examined.since.take() {
                 examined.told.elapsed_ms = milliseconds(since);
             }
-            examined.told.phase = Phase::Done;
+            if examined.told.phase != Phase::Cancelled {
+                examined.told.phase = Phase::Done;
+            }
+            if examined.told.open.is_some() {
+                examined.whole = Some((examined.told.profile, examined.told.elapsed_ms));
+            }
         });
-        self.0.book().checking = false;
+        self.0.book().checking = None;
         self.0.appliance.idle();
     }
 }
 
-async fn conduct(checking: Checking, plan: Plan) {
-    let inner = &checking.0;
+async fn conduct(inner: &Inner, plan: Plan) {
     let since = Clocks::now();
     let up = inner.appliance.up(&plan).await;
     inner.tell_examined(|examined| examined.told.phase = Phase::Checking);

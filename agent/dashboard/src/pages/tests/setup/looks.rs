@@ -42,6 +42,9 @@ async fn the_first_preflight_is_made_from_its_step_and_shown_check_by_check() {
         let page = anna.get(&stand, PATH).await.is(200).has("it is 1970").has("set it").has_not("value=\"done\"");
         well_made(PATH, &page);
         assert_eq!(page.header("refresh"), "5", "it is looked at again by itself");
+        anna.post(&stand, PATH, &all(&token, &[("action", "cancel")])).await.leads_to(PATH);
+        let page = anna.get(&stand, PATH).await.is(200).has("value=\"check\"").has_not("value=\"done\"");
+        well_made(PATH, &page);
         stand.examined(Phase::Done, Some(true), Finding::passed("right"));
         let page = anna.get(&stand, PATH).await.is(200).has("value=\"done\"").has_not("name=\"reason\"");
         well_made(PATH, &page);
