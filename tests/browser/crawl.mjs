@@ -3,7 +3,7 @@
 // What a stranger sees and the refusals are pages as well.
 
 import { assert, main } from "./lib/harness.mjs";
-import { ask, enter, over, PASSWORD, path, TINY, visit, walkWizard } from "./lib/box.mjs";
+import { ask, enter, logIn, over, PASSWORD, path, submit, TINY, visit, walkWizard } from "./lib/box.mjs";
 import { audit, COLOURS, keyboard, NARROW, WIDE, zoomed } from "./lib/checks.mjs";
 import { explore } from "./lib/map.mjs";
 
@@ -45,6 +45,8 @@ await main(async (story) => {
       for (const run of json) await over(page, run.id, 120_000);
       const second = await ask(page, "/api/v1/agent/runs", TINY);
       assert(second.status === 202, `a run was not taken: ${second.text}`);
+      await visit(page, `/runs/${second.json.id}/stop`);
+      if (path(page).endsWith("/stop")) await look("/runs/-/stop");
       await over(page, second.json.id, 120_000);
     }
     await visit(page, "/users/new");
@@ -53,11 +55,21 @@ await main(async (story) => {
     await page.fill("[name=again]", PASSWORD);
     await page.click("form[action='/users/new'] button.main");
     await page.waitForURL((url) => url.pathname !== "/users/new");
+    // What others have is ended on pages of its own.
+    await logIn((await story.person()).page, "grace");
+    await visit(page, "/tokens/new");
+    await page.fill("[name=label]", "a program");
+    await page.check("[name=scope_read]");
+    await submit(page, page.locator("form[action='/tokens/new'] button.main"));
+    await look("/tokens/made");
   });
 
   const seen = await explore(story, page, look);
-  await story.step("more than a handful of pages were seen", async () => {
+  await story.step("more than a handful of pages were seen, and those that ask why", async () => {
     assert(seen.size >= 8, `only ${[...seen.keys()].join(", ")}`);
+    for (const lead of ["/tokens/revoke/", "/sessions/end/"]) {
+      assert([...seen.keys()].some((at) => at.startsWith(lead)), `no page ${lead}…`);
+    }
   });
   await story.step("JavaScript and style of all pages are within their budgets", async () => {
     const { js, css } = story.weights();

@@ -102,7 +102,7 @@ pub(crate) fn steady(view: &View) -> View {
 fn answered(known: &Known, width: usize, height: usize) -> Vec<String> {
     let status = &known.status;
     let mut rows = head(status, width);
-    let tail = tail(status, width);
+    let tail = tail(status, known.setup.is_some(), width);
     let room = height.saturating_sub(rows.len() + tail.len());
     // What is wrong comes first: it may be what the setup waits for, which keeps a row.
     rows.extend(problems(&status.problems, width, room.saturating_sub(usize::from(known.setup.is_some()))));
@@ -135,9 +135,15 @@ fn head(status: &Status, width: usize) -> Vec<String> {
     rows
 }
 
-fn tail(status: &Status, width: usize) -> Vec<String> {
+fn tail(status: &Status, is_being_set_up: bool, width: usize) -> Vec<String> {
+    const HINT: &str = " This screen only shows. To change something, open the address above.";
     let mut rows = vec![rule(width)];
     match &status.run {
+        // A box that is not set up has measured nothing, which needs no rows.
+        None if is_being_set_up => {
+            rows.push(HINT.to_owned());
+            return rows;
+        }
         None => rows.push(field("Run", "none yet")),
         Some(run) if run.state.is_over() => {
             rows.push(field("Last run", &format!("{} {}, {}", run.id, run.name, run_state(run.state))));
@@ -146,7 +152,7 @@ fn tail(status: &Status, width: usize) -> Vec<String> {
         Some(run) => rows.extend(under_way(run, width)),
     }
     rows.push(rule(width));
-    rows.push(" This screen only shows. To change something, open the address above.".to_owned());
+    rows.push(HINT.to_owned());
     rows
 }
 

@@ -154,7 +154,7 @@ pub(super) mod tests {
         status.addresses = Vec::new();
         status.run = None;
         status.problems =
-            ["card", "clock"].map(|what| format!("There is no {what} {}", "and that is long ".repeat(7))).into();
+            ["card", "clock"].map(|what| format!("There is no {what} {}", "and that is long ".repeat(11))).into();
         let rows = shown(&status, setup("account", &STEPS, 0), 80);
         let has = |what: &str| rows.iter().any(|row| row.starts_with(what));
         assert_eq!(rows.iter().filter(|row| row.starts_with("   * ")).count(), 2, "{rows:#?}");
