@@ -24,7 +24,7 @@ pub(super) const ALL: [Measurement; 1] = [Measurement { name: NAME, measure: fir
 
 fn first_page(stage: &mut Stage) -> Result<Vec<Row>> {
     let door = stage.stand.door();
-    let jar = stage.stand.cookies();
+    let jar = stage.stand.cookies()?;
     let paths = everything(door, &jar)?;
     let time = stage.time.max(LEAST);
     // The daemon and the load tool share the core on which the agent, which the page asks, runs as well.
@@ -78,7 +78,8 @@ fn everything(door: &Door, jar: &str) -> Result<Vec<String>> {
         }
     }
     if !found.iter().any(|path| path.ends_with(".css")) {
-        bail!("the first page names no style; is it the page of somebody who is logged in?");
+        let begin: String = page.chars().take(200).collect();
+        bail!("the first page names no style; is it the page of somebody who is logged in? It begins with: {begin:?}");
     }
     Ok(std::iter::once("/".to_owned()).chain(found).collect())
 }

@@ -103,9 +103,11 @@ impl Stand {
         start_door(&self.programs, &self.home.path, "limited", burst)
     }
 
-    /// File with the cookie of somebody who is logged in.
-    pub(super) fn cookies(&self) -> String {
-        self.home.path.join("cookies").to_string_lossy().into_owned()
+    /// File with the cookie of somebody who logs in now: a session of before may have ended for want of use.
+    pub(super) fn cookies(&self) -> Result<String> {
+        let jar = self.home.path.join("cookies");
+        log_in(&self.door, &jar)?;
+        Ok(jar.to_string_lossy().into_owned())
     }
 
     /// The path for a file that load tools write.
